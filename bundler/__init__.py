@@ -1,0 +1,1 @@
+"""Build, sign, verify and install offline bundles of Python services."""

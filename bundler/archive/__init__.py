@@ -1,0 +1,1 @@
+"""Bytes: zstd frames and tar segments."""

@@ -1,0 +1,1 @@
+"""Statements about a bundle: SBOM and provenance."""

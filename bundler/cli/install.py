@@ -1,0 +1,1 @@
+"""The command `bundle-install`: the air-gapped half."""

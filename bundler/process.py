@@ -1,0 +1,144 @@
+"""The one place that runs commands.
+
+A command is data: an argument list, an environment, secrets to redact. stdout and stderr are drained together;
+no shell is ever involved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundler.errors import CommandFailed, ToolMissing
+
+#: Debian packages that bring a tool, for the hint of :class:`ToolMissing`.
+PACKAGES = {
+    "bwrap": "bubblewrap",
+    "cc": "build-essential",
+    "gcc": "build-essential",
+    "git": "git",
+    "ssh-add": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "tar": "tar",
+    "zstd": "zstd",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to run. ``env`` is the whole environment (``None``: ours); ``secrets`` never reach a message."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] | None = None
+    cwd: Path | None = None
+    stdin: bytes = b""
+    secrets: Sequence[str] = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        return redact(shlex.join(self.argv), self.secrets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """How a command ended; ``output`` is empty where a log file took it."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Return stdout as text."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+def redact(text: str, secrets: Sequence[str]) -> str:
+    """Return ``text`` with every secret replaced by ``***``."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def which(tool: str) -> str:
+    """Return the path of ``tool``.
+
+    Raises:
+        ToolMissing: It is not on PATH; the hint names the Debian package.
+    """
+    found = shutil.which(tool)
+    if found is None:
+        package = PACKAGES.get(tool, tool)
+        raise ToolMissing(f"{tool} is not installed", hint=f"apt-get install {package}")
+    return found
+
+
+def run(command: Command, *, check: bool = True, log: Path | None = None, timeout: float | None = None) -> Completed:
+    """Run ``command`` to its end, in its own session so that a time-out ends its children too.
+
+    With ``log``, stdout and stderr are written there together instead of being returned.
+
+    Raises:
+        ToolMissing: The program does not exist.
+        CommandFailed: With ``check``, its status was not 0, or the time was up. ``output`` holds the tail.
+    """
+    which(command.argv[0])
+    if log is None:
+        return _finish(command, _communicate(command, subprocess.PIPE, timeout), check=check)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink:
+        done = _communicate(command, sink.fileno(), timeout)
+    return _finish(command, done, check=check, log=log)
+
+
+def _communicate(command: Command, sink: int, timeout: float | None) -> Completed:
+    with subprocess.Popen(
+        list(command.argv),
+        stdin=subprocess.PIPE,
+        stdout=sink,
+        stderr=subprocess.PIPE if sink == subprocess.PIPE else subprocess.STDOUT,
+        cwd=command.cwd,
+        env=None if command.env is None else dict(command.env),
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(command.stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            _end(process)
+            raise CommandFailed(f"{command} took longer than {timeout:g} s", returncode=-1) from error
+        except BaseException:
+            _end(process)
+            raise
+    return Completed(returncode=process.returncode, stdout=out or b"", stderr=err or b"")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _finish(command: Command, done: Completed, *, check: bool, log: Path | None = None) -> Completed:
+    if check and done.returncode != 0:
+        raw = tail(log) if log else (done.stderr or done.stdout)
+        output = redact(raw.decode("utf-8", "replace"), command.secrets)
+        raise CommandFailed(
+            f"{command.argv[0]} ended with status {done.returncode}: {command}",
+            returncode=done.returncode,
+            output=output,
+        )
+    return done
+
+
+def tail(path: Path, size: int = 8192) -> bytes:
+    """Return the last ``size`` bytes of the file at ``path``."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read(size)

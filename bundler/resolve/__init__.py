@@ -1,0 +1,1 @@
+"""Turn requirements and constraints into exact versions."""

@@ -1,0 +1,1 @@
+"""SSH signatures over SHA256SUMS."""

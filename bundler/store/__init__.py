@@ -1,0 +1,1 @@
+"""Content-addressed blobs and the cache of what was made from what."""

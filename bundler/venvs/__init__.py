@@ -1,0 +1,1 @@
+"""Layers, venv archives and their proof."""

@@ -1,0 +1,1 @@
+"""Every wheel of a lock, fetched or built."""
