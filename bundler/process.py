@@ -31,6 +31,10 @@ PACKAGES = {
 }
 
 
+#: Running children, so that a signal can end them all.
+_children: set[subprocess.Popen[bytes]] = set()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """What to run. ``env`` is the whole environment (``None``: ours); ``secrets`` never reach a message."""
@@ -108,6 +112,7 @@ def _communicate(command: Command, sink: int, timeout: float | None) -> Complete
         env=None if command.env is None else dict(command.env),
         start_new_session=True,
     ) as process:
+        _children.add(process)
         try:
             out, err = process.communicate(command.stdin, timeout=timeout)
         except subprocess.TimeoutExpired as error:
@@ -116,7 +121,16 @@ def _communicate(command: Command, sink: int, timeout: float | None) -> Complete
         except BaseException:
             _end(process)
             raise
+        finally:
+            _children.discard(process)
     return Completed(returncode=process.returncode, stdout=out or b"", stderr=err or b"")
+
+
+def end_children() -> None:
+    """End every running command and what it started."""
+    for process in tuple(_children):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

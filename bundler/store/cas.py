@@ -50,6 +50,7 @@ class Store:
         self.tmp = root / "tmp"
         try:
             self.tmp.mkdir(parents=True, exist_ok=True)
+            _sweep(self.tmp)
         except OSError as error:
             raise StoreError(
                 f"cannot use the store at {root}: {error.strerror}", hint="set BUNDLE_STORE or --store"
@@ -94,7 +95,7 @@ class Store:
 
     def put(self, data: bytes | Iterable[bytes]) -> Blob:
         """Store bytes, or a stream of pieces, and return the blob."""
-        with tempfile.NamedTemporaryFile(dir=self.tmp, delete=False) as file:
+        with tempfile.NamedTemporaryFile(prefix=_mark(), dir=self.tmp, delete=False) as file:
             path = Path(file.name)
             digest = hashlib.sha256()
             try:
@@ -148,11 +149,27 @@ class Store:
     @contextlib.contextmanager
     def workdir(self, prefix: str) -> Iterator[Path]:
         """Yield a private directory on the store's file system, removed afterwards."""
-        path = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self.tmp))
+        path = Path(tempfile.mkdtemp(prefix=f"{_mark()}{prefix}-", dir=self.tmp))
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _mark() -> str:
+    """Return how names of this process's unfinished work begin."""
+    return f"{os.getpid()}-"
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what processes that are no more left unfinished."""
+    for entry in directory.iterdir():
+        owner = entry.name.partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
 
 def key_of(*parts: object) -> str:

@@ -1,0 +1,140 @@
+"""The manifest expanded: what is to be made, per venv and target. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bundler.errors import ManifestError, Problem, RequirementError
+from bundler.model.manifest import (
+    AllowedFailure,
+    ConstraintLayer,
+    Manifest,
+    PackageList,
+    Smoke,
+    Venv,
+    VenvConstraints,
+    VenvOverride,
+)
+from bundler.model.requirement import Requested, normalise, parse_requirement
+from bundler.model.target import Python, Target, make_target
+
+FAMILIES: Mapping[str, str] = {
+    "debian": "debian",
+    "ubuntu": "debian",
+    "rocky": "redhat",
+    "almalinux": "redhat",
+    "centos": "redhat",
+    "redhat": "redhat",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VenvPlan:
+    """One venv on one target, with enabled groups and overrides applied.
+
+    ``requirements`` are those whose marker holds on the target; ``layers`` the constraint layers in force, highest
+    first. ``target`` is the venv's own: a venv that names a Python has that Python's target.
+    """
+
+    name: str
+    target: Target
+    path: str
+    requirements: tuple[Requested, ...]
+    build_requirements: tuple[Requested, ...] = ()
+    system_packages: tuple[str, ...] = ()
+    build_packages: tuple[str, ...] = ()
+    runtime_packages: tuple[str, ...] = ()
+    smoke: tuple[Smoke, ...] = ()
+    allow: tuple[AllowedFailure, ...] = ()
+    constraints: VenvConstraints = VenvConstraints()
+    layers: tuple[ConstraintLayer, ...] = ()
+
+    @property
+    def basename(self) -> str:
+        """Return the last part of the install path: what the archive is called."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
+
+def target_keys(target: Target) -> tuple[str, ...]:
+    """Return the keys that select ``target`` in a mapping, most specific first.
+
+    Its name, the name without the Python, distro-version, distro, family.
+    """
+    system = f"{target.distro}-{target.version}"
+    keys = (target.name, f"{system}-{target.arch}", system, target.distro, FAMILIES.get(target.distro, ""))
+    return tuple(dict.fromkeys(filter(None, keys)))
+
+
+def choose_packages(packages: PackageList, target: Target) -> tuple[str, ...]:
+    """Return the list for ``target``: the most specific key wins, ``default`` comes last."""
+    if not isinstance(packages, dict):
+        return tuple(packages)
+    for key in (*target_keys(target), "default"):
+        if key in packages:
+            return tuple(packages[key])
+    return ()
+
+
+def effective_layers(manifest: Manifest, venv: Venv) -> tuple[ConstraintLayer, ...]:
+    """Return the constraint layers of ``venv``, highest precedence first."""
+    own = venv.constraints.layers
+    return own if venv.constraints.mode == "replace" else (*own, *manifest.constraints)
+
+
+def plan_venvs(manifest: Manifest, targets: Sequence[Target]) -> tuple[VenvPlan, ...]:
+    """Return the plan of each venv on each target, in the manifest's order of venvs, then of targets.
+
+    Raises:
+        ManifestError: Requirements that do not parse; all are named.
+    """
+    problems: list[Problem] = []
+    plans: dict[tuple[str, str], VenvPlan] = {}
+    for name, venv in manifest.venvs.items():
+        for target in targets:
+            own = _target_of(venv, target)
+            override = _override(venv, own)
+            if not override.skip and (name, own.name) not in plans:
+                plans[name, own.name] = _plan(manifest, name, own, problems)
+    if problems:
+        unique = tuple(dict.fromkeys(problems))
+        raise ManifestError(f"{len(unique)} requirements do not parse", problems=unique)
+    return tuple(plans.values())
+
+
+def _target_of(venv: Venv, target: Target) -> Target:
+    wanted = venv.python
+    if wanted is None or wanted in (target.python.version, target.python.full_version):
+        return target
+    version = ".".join(wanted.split(".")[:2])
+    full = wanted if wanted != version else f"{version}.0"
+    python = Python(full_version=full, executable=f"/usr/bin/python{version}")
+    return make_target(target.distro, target.version, target.arch, python, target.glibc)
+
+
+def _override(venv: Venv, target: Target) -> VenvOverride:
+    return next((venv.targets[key] for key in target_keys(target) if key in venv.targets), VenvOverride())
+
+
+def _plan(manifest: Manifest, name: str, target: Target, problems: list[Problem]) -> VenvPlan:
+    venv = manifest.venvs[name]
+    override = _override(venv, target)
+    where = f"venvs.{name}"
+    kept = _without(_wanted(venv, where, problems), override.remove)
+    added = _parse(override.packages, f"{where}.targets", problems)
+    return VenvPlan(
+        name=name,
+        target=target,
+        path=venv.path,
+        requirements=_applying((*kept, *added), target),
+        build_requirements=_applying(
+            _parse(venv.build_requirements, f"{where}.build_requirements", problems), target
+        ),
+        system_packages=_unique(venv.system_packages, override.system_packages),
+        build_packages=_distro(venv, override, target, lambda one: one.build),
+        runtime_packages=_distro(venv, override, target, lambda one: one.runtime),
+        smoke=venv.smoke,
+        allow=(*venv.allow, *manifest.proof.allow),
+        constraints=venv.constraints,
+        layers=effective_layers(manifest, venv),
+    )
