@@ -1,0 +1,160 @@
+"""Build `bundle-install`: the air-gapped half as one file that starts on every CPython 3.10 to 3.14.
+
+A pex for several platforms: our own modules that `bundler.cli.install` reaches, and the wheels of
+``installer_requirements.txt`` (exact versions with
+hashes) for each platform. Built once per content and cached in the store.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from bundler.clock import stopwatch
+from bundler.errors import CommandFailed, EnvironmentProblem
+from bundler.events import Emit, StageFinished, StageStarted
+from bundler.files import sha256_of
+from bundler.model.index import IndexConfig
+from bundler.model.target import Python, make_target
+from bundler.process import Command, run
+from bundler.store.cas import Blob, Store, key_of
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+ARCHES = ("x86_64", "aarch64")
+#: The newest glibc whose wheels are accepted: that of the oldest distribution we install on (Debian 11).
+GLIBC = (2, 31)
+ENTRY_POINT = "bundler.cli.install"
+REQUIREMENTS = Path(__file__).with_name("installer_requirements.txt")
+#: A fixed date, so that the same content gives the same file: zip's oldest.
+EPOCH = "315532800"
+
+
+def own_modules(start: str, root: Path) -> tuple[Path, ...]:
+    """Return the files of module ``start`` and of every module of ours that it imports, directly or not.
+
+    ``root`` is the directory that holds the package ``bundler``; data files beside a module go along.
+    """
+    found: set[Path] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        path = _module_file(name, root)
+        if path is None or path in found:
+            continue
+        found.add(path)
+        waiting += [name.rpartition(".")[0]] if "." in name else []
+        waiting += _imports(path)
+    data = {
+        file
+        for path in found
+        for file in path.parent.iterdir()
+        if file.suffix in {".sh", ".tmpl"} or file.name == "py.typed"
+    }
+    return tuple(sorted(found | data))
+
+
+def _module_file(name: str, root: Path) -> Path | None:
+    base = root.joinpath(*name.split("."))
+    for path in (base / "__init__.py", base.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("bundler"))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bundler"):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def complete_platforms(pythons: Sequence[str] = PYTHONS, arches: Sequence[str] = ARCHES) -> dict[str, str]:
+    """Return, per platform name, the JSON document that pex wants for an interpreter that is not here."""
+    documents = {}
+    for python in pythons:
+        for arch in arches:
+            interpreter = Python(full_version=f"{python}.0", executable=f"/usr/bin/python{python}")
+            target = make_target("linux", "0", arch, interpreter, GLIBC)
+            documents[f"{interpreter.tag}-{arch}"] = json.dumps(
+                {"marker_environment": target.markers, "compatible_tags": [str(tag) for tag in target.tags]},
+                sort_keys=True,
+            )
+    return documents
+
+
+def build_installer(store: Store, indexes: IndexConfig, emit: Emit) -> Blob:
+    """Return the blob of `bundle-install`, building it if this content was never built.
+
+    Raises:
+        EnvironmentProblem: pex failed; its last lines are in the message.
+    """
+    started = stopwatch()
+    root = Path(__file__).parents[2]
+    files = own_modules(ENTRY_POINT, root)
+    digests = [(str(path.relative_to(root)), sha256_of(path)) for path in files]
+    key = key_of(
+        "installer",
+        digests,
+        sha256_of(REQUIREMENTS),
+        version("pex"),
+        version("offline-bundler"),
+        PYTHONS,
+        ARCHES,
+        GLIBC,
+    )
+    emit(StageStarted(stage="installer", total=1))
+    known = store.recall("installer", key)
+    if known is None or not store.has(known["digest"]):
+        blob = _build(files, root, store, indexes)
+        store.remember("installer", key, {"digest": blob.digest})
+    else:
+        blob = Blob(digest=known["digest"], size=store.size(known["digest"]))
+    emit(
+        StageFinished(
+            stage="installer", seconds=stopwatch() - started, items=1, reused=int(known is not None), size=blob.size
+        )
+    )
+    return blob
+
+
+def _build(files: Sequence[Path], root: Path, store: Store, indexes: IndexConfig) -> Blob:
+    with store.workdir("installer") as work:
+        for path in files:
+            copy = work / "sources" / path.relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+        (work / "sources" / "bundler" / "version.txt").write_text(version("offline-bundler") + "\n", "utf-8")
+        platforms = []
+        for name, document in sorted(complete_platforms().items()):
+            (work / f"{name}.json").write_text(document, "utf-8")
+            platforms += ["--complete-platform", str(work / f"{name}.json")]
+        out = work / "bundle-install"
+        argv = [
+            sys.executable, "-m", "pex", "--pex-root", str(store.root / "pex"), *_index_options(indexes), *platforms,
+            "--no-build", "--requirement", str(REQUIREMENTS), "--sources-directory", str(work / "sources"),
+            "--entry-point", f"{ENTRY_POINT}:main", "--python-shebang", "/usr/bin/env python3", "--no-emit-warnings",
+            "--output-file", str(out),
+        ]  # fmt: skip
+        try:
+            run(Command(argv=argv, env={**os.environ, **indexes.env, "SOURCE_DATE_EPOCH": EPOCH}))
+        except CommandFailed as error:
+            raise EnvironmentProblem(
+                f"bundle-install could not be built: {error.output.strip()[-800:]}",
+                hint="is the package index reachable?",
+            ) from error
+        return store.adopt(out)
+
+
+def _index_options(indexes: IndexConfig) -> list[str]:
+    """Our dependencies come from the first index that is not bound to packages; without one, from pip's default."""
+    options = ["--cert", indexes.cert] if indexes.cert else []
+    options += ["--proxy", indexes.proxy] if indexes.proxy else []
+    general = [index.url for index in indexes.indexes if index.url and not index.packages]
+    return options + (["--no-pypi", "--index-url", general[0]] if general else [])
