@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ import click
 import bundler.cli.commands
 from bundler.cli.context import Output
 from bundler.cli.shell import add_common_options, run
+from bundler.version import own_version
 
 EPILOG = """\b
 A first bundle:
@@ -44,7 +44,7 @@ class CommandFiles(click.Group):
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(version("offline-bundler"), prog_name="bundle-build")
+@click.version_option(own_version(), prog_name="bundle-build")
 @click.option(
     "--store",
     type=click.Path(file_okay=False, path_type=Path),

@@ -237,7 +237,7 @@ def _line(event: Noted | Warned) -> Text:
 @contextmanager
 def rendering(stream: TextIO, *, as_json: bool, quiet: bool, summary: bool = True) -> Iterator[Emit]:
     """Yield the observer for this run; print the summary when the run ended well and had several stages."""
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
     totals = Summary()
     renderer: BarRenderer | LineRenderer | JsonRenderer
     if as_json:
@@ -273,7 +273,7 @@ def show_error(error: BundlerError, stream: TextIO, *, as_json: bool) -> None:
         }
         stream.write(json.dumps(document, sort_keys=True) + "\n")
         return
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
     console.print(Text.assemble(("error: ", "bold red"), error.message))
     for problem in error.problems:
         console.print(Text(f"  {problem}"))

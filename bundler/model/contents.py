@@ -75,13 +75,17 @@ class PackageEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ProofEntry:
-    """The outcome of a venv's proof; ``unisolated`` names what was not isolated; details are in the evidence."""
+    """The outcome of a venv's proof; ``unisolated`` names what was not isolated; details are in the evidence.
+
+    ``unproved_allowed``: the manifest allows this venv to be signed although ``level`` is ``none``.
+    """
 
     level: ProofLevel
     passed: bool
     checks: int
     allowed: int = 0
     unisolated: tuple[str, ...] = ()
+    unproved_allowed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from packaging.utils import canonicalize_name
 
 from bundler.errors import ManifestError, Problem, RequirementError
 from bundler.model.manifest import (
     AllowedFailure,
     ConstraintLayer,
+    DistroPackages,
     Manifest,
     PackageList,
     Smoke,
@@ -16,7 +19,7 @@ from bundler.model.manifest import (
     VenvConstraints,
     VenvOverride,
 )
-from bundler.model.requirement import Requested, normalise, parse_requirement
+from bundler.model.requirement import Requested, parse_requirement
 from bundler.model.target import Python, Target, make_target
 
 FAMILIES: Mapping[str, str] = {
@@ -47,7 +50,7 @@ class VenvPlan:
     runtime_packages: tuple[str, ...] = ()
     smoke: tuple[Smoke, ...] = ()
     allow: tuple[AllowedFailure, ...] = ()
-    constraints: VenvConstraints = VenvConstraints()
+    constraints: VenvConstraints = field(default_factory=VenvConstraints)
     layers: tuple[ConstraintLayer, ...] = ()
 
     @property
@@ -138,3 +141,44 @@ def _plan(manifest: Manifest, name: str, target: Target, problems: list[Problem]
         constraints=venv.constraints,
         layers=effective_layers(manifest, venv),
     )
+
+
+def _wanted(venv: Venv, where: str, problems: list[Problem]) -> tuple[Requested, ...]:
+    found = _parse(venv.packages, f"{where}.packages", problems)
+    for group in dict.fromkeys(venv.enable):
+        found += _parse(venv.groups.get(group, ()), f"{where}.groups.{group}", problems)
+    return found
+
+
+def _parse(lines: Iterable[str], where: str, problems: list[Problem]) -> tuple[Requested, ...]:
+    found = (_parse_one(line, f"{where}[{number}]", problems) for number, line in enumerate(lines))
+    return tuple(one for one in found if one is not None)
+
+
+def _parse_one(line: str, where: str, problems: list[Problem]) -> Requested | None:
+    try:
+        return parse_requirement(line)
+    except RequirementError as error:
+        problems.append(Problem(where=where, what=error.message, hint=error.hint))
+        return None
+
+
+def _without(requirements: Iterable[Requested], names: Iterable[str]) -> tuple[Requested, ...]:
+    removed = {canonicalize_name(name) for name in names}
+    return tuple(one for one in requirements if one.name not in removed)
+
+
+def _applying(requirements: Iterable[Requested], target: Target) -> tuple[Requested, ...]:
+    unique = {one.to_pep508(): one for one in requirements if one.applies(target.markers)}
+    return tuple(unique.values())
+
+
+def _distro(
+    venv: Venv, override: VenvOverride, target: Target, part: Callable[[DistroPackages], PackageList]
+) -> tuple[str, ...]:
+    own, more = part(venv.distro_packages), part(override.distro_packages)
+    return _unique(choose_packages(own, target), choose_packages(more, target))
+
+
+def _unique(*lists: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for one in lists for item in one))

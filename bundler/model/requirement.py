@@ -25,7 +25,7 @@ _NAMELESS = "write name @ {url} or {url}#egg=name"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _EGG = re.compile(rf"({_NAME.pattern})(\[[A-Za-z0-9._, -]*\])?")
 _OTHER_VCS = ("hg+", "svn+", "bzr+")
-_USERINFO = re.compile(r"//[^/?#\s]*@")
+_USERINFO = re.compile(r"(?<!/)//[^/?#\s]*@")
 _MARKER = re.compile(r"\s;\s*|;\s+")
 _LONGEST = 4096
 
@@ -158,7 +158,7 @@ def _invalid(line: str, reason: str) -> RequirementError:
         hint = f"write name @ {shown}"
     elif "://" in line and " @ " not in line:
         hint = _NAMELESS.format(url=shown) if line.startswith("git+") else f"write name @ {shown}"
-    elif re.search(r"[^<>=!~]=[^=]", line.split(";")[0].split("@")[0]):
+    elif re.search(r"[^<>=!~]=[^=]", re.split("[;@]", line, maxsplit=1)[0]):
         hint = "a single = is no version comparison: write =="
     return RequirementError(f"{shown!r} is no PEP 508 requirement: {first}", hint=hint)
 
@@ -170,7 +170,8 @@ def _named(line: str) -> str:
     match = _EGG.fullmatch(egg)
     if match is None:
         raise RequirementError(
-            f"{redacted(url)!r} does not say which package it is", hint=_NAMELESS.format(url=redacted(url.split("#")[0]))
+            f"{redacted(url)!r} does not say which package it is",
+            hint=_NAMELESS.format(url=redacted(url.split("#")[0])),
         )
     marker = f" ; {rest[0]}" if rest else ""
     return f"{match[1]}{match[2] or ''} @ {url.strip()}{marker}"
