@@ -276,5 +276,8 @@ class Manifest(Document):
     )
     build: Build = Field(default_factory=Build, title="how wheels are compiled")
     proof: Proof = Field(default_factory=Proof, title="how venvs are proved")
+    default_packages: tuple[str, ...] = Field(
+        default=("pip",), title="packages put into every venv; [] for none", examples=[["pip", "setuptools<82"]]
+    )
     venvs: dict[Name, Venv] = Field(min_length=1, title="the venvs by name")
     anchors: Any = Field(default=None, alias="x-anchors", title="a place for YAML anchors; ignored")

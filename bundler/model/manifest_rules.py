@@ -21,6 +21,7 @@ from bundler.model.requirement import CREDENTIALS_HINT, has_credentials, parse_r
 from bundler.model.target import ARCHES, DISTROS, known_target
 
 _REQUIREMENTS = (
+    "default_packages.*",
     "venvs.*.packages.*",
     "venvs.*.groups.*.*",
     "venvs.*.build_requirements.*",

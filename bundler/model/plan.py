@@ -123,7 +123,8 @@ def _plan(manifest: Manifest, name: str, target: Target, problems: list[Problem]
     venv = manifest.venvs[name]
     override = _override(venv, target)
     where = f"venvs.{name}"
-    kept = _without(_wanted(venv, where, problems), override.remove)
+    default = _parse(manifest.default_packages, "default_packages", problems)
+    kept = _without(_wanted(venv, where, default, problems), override.remove)
     added = _parse(override.packages, f"{where}.targets", problems)
     return VenvPlan(
         name=name,
@@ -143,8 +144,9 @@ def _plan(manifest: Manifest, name: str, target: Target, problems: list[Problem]
     )
 
 
-def _wanted(venv: Venv, where: str, problems: list[Problem]) -> tuple[Requested, ...]:
+def _wanted(venv: Venv, where: str, default: Iterable[Requested], problems: list[Problem]) -> tuple[Requested, ...]:
     found = _parse(venv.packages, f"{where}.packages", problems)
+    found += tuple(one for one in default if one.name not in {other.name for other in found})
     for group in dict.fromkeys(venv.enable):
         found += _parse(venv.groups.get(group, ()), f"{where}.groups.{group}", problems)
     return found

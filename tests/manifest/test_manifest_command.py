@@ -85,7 +85,7 @@ def test_explain_shows_the_plan_as_text_and_json(good: Path) -> None:
 
     assert "a on debian-12-x86_64 (Python 3.11.2): /v/a-1" in text.stdout
     assert [(one["venv"], one["target"], one["requirements"]) for one in data["venvs"]] == [
-        ("a", "debian-12-x86_64", ["x"])
+        ("a", "debian-12-x86_64", ["x", "pip"])
     ]
 
 

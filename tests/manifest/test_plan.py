@@ -22,6 +22,7 @@ def manifest(venv: dict[str, Any], **rest: Any) -> Manifest:
     given = {
         "schema": 1,
         "release": {"name": "r", "version": "1"},
+        "default_packages": [],
         "venvs": {"a": {"path": "/v/a-1", **venv}},
         **rest,
     }
@@ -42,6 +43,14 @@ def test_enabled_groups_are_added_and_others_are_not() -> None:
     found = plan(packages=["x"], groups={"g": ["y"], "h": ["z"]}, enable=["g", "g"])
 
     assert lines(found) == ["x", "y"]
+
+
+def test_default_packages_are_in_every_venv_unless_it_asks_for_its_own() -> None:
+    """A default package is added, but a venv's own requirement for it stands alone."""
+    both = {"a": {"path": "/v/a-1", "packages": ["x"]}, "b": {"path": "/v/b-1", "packages": ["pip<27"]}}
+    found = plan_venvs(manifest({}, default_packages=["pip"], venvs=both), [DEBIAN])
+
+    assert [lines(one) for one in found] == [["x", "pip"], ["pip<27"]]
 
 
 def test_requirements_are_those_of_the_target() -> None:
