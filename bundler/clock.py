@@ -13,7 +13,7 @@ def now() -> int:
     See https://reproducible-builds.org/specs/source-date-epoch/.
     """
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return int(fixed) if fixed.isdigit() else int(time.time())
+    return int(fixed) if fixed.isdecimal() else int(time.time())
 
 
 def iso(seconds: int) -> str:

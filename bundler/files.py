@@ -14,6 +14,8 @@ from typing import IO
 CHUNK = 1 << 20
 #: Names of unfinished things start like this; pruning removes them.
 PARTIAL = ".partial-"
+#: Bytes of the final name that an unfinished one repeats; file systems allow 255 in all.
+_KEPT = 150
 
 
 def chunks(source: IO[bytes], size: int = CHUNK) -> Iterator[bytes]:
@@ -44,7 +46,8 @@ def fsync_directory(path: Path) -> None:
 
 def partial_name(path: Path) -> Path:
     """Return a fresh name beside ``path`` that marks it as unfinished."""
-    return path.with_name(f"{PARTIAL}{secrets.token_hex(8)}-{path.name}"[:200])
+    name = os.fsencode(path.name)[:_KEPT].decode("utf-8", "ignore")
+    return path.with_name(f"{PARTIAL}{secrets.token_hex(8)}-{name}")
 
 
 @contextlib.contextmanager
@@ -95,7 +98,12 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         aside = partial_name(path)
         if path.exists():
             path.replace(aside)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            if aside.exists():
+                aside.replace(path)
+            raise
         fsync_directory(path.parent)
         shutil.rmtree(aside, ignore_errors=True)
     finally:

@@ -46,7 +46,7 @@ class Command:
     secrets: Sequence[str] = field(default=(), repr=False)
 
     def __str__(self) -> str:
-        return redact(shlex.join(self.argv), self.secrets)
+        return shlex.join(redact(word, self.secrets) for word in self.argv)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ class Completed:
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
-    """Return ``text`` with every secret replaced by ``***``."""
-    for secret in secrets:
+    """Return ``text`` with every secret replaced by ``***``, the longest first: one may be part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
         if secret:
             text = text.replace(secret, "***")
     return text
@@ -91,9 +91,10 @@ def run(command: Command, *, check: bool = True, log: Path | None = None, timeou
 
     Raises:
         ToolMissing: The program does not exist.
-        CommandFailed: With ``check``, its status was not 0, or the time was up. ``output`` holds the tail.
+        CommandFailed: It cannot be started, the time was up, or, with ``check``, its status was not 0; ``output``
+            holds what it said last.
     """
-    which(command.argv[0])
+    _check_program(command)
     if log is None:
         return _finish(command, _communicate(command, subprocess.PIPE, timeout), check=check)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -102,22 +103,43 @@ def run(command: Command, *, check: bool = True, log: Path | None = None, timeou
     return _finish(command, done, check=check, log=log)
 
 
+def _check_program(command: Command) -> None:
+    """Look where the command itself will be looked for: on its own PATH, or below its own directory."""
+    program = command.argv[0]
+    if os.sep in program:
+        found = shutil.which((command.cwd or Path()) / program) is not None
+    else:
+        path = None if command.env is None else command.env.get("PATH", os.defpath)
+        found = shutil.which(program, path=path) is not None
+    if not found:
+        raise ToolMissing(f"{program} is not installed", hint=f"apt-get install {PACKAGES.get(program, program)}")
+
+
+def _start(command: Command, sink: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(command.argv),
+            stdin=subprocess.PIPE,
+            stdout=sink,
+            stderr=subprocess.PIPE if sink == subprocess.PIPE else subprocess.STDOUT,
+            cwd=command.cwd,
+            env=None if command.env is None else dict(command.env),
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CommandFailed(f"cannot start {command}: {reason}", returncode=-1) from error
+
+
 def _communicate(command: Command, sink: int, timeout: float | None) -> Completed:
-    with subprocess.Popen(
-        list(command.argv),
-        stdin=subprocess.PIPE,
-        stdout=sink,
-        stderr=subprocess.PIPE if sink == subprocess.PIPE else subprocess.STDOUT,
-        cwd=command.cwd,
-        env=None if command.env is None else dict(command.env),
-        start_new_session=True,
-    ) as process:
+    with _start(command, sink) as process:
         _children.add(process)
         try:
             out, err = process.communicate(command.stdin, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             _end(process)
-            raise CommandFailed(f"{command} took longer than {timeout:g} s", returncode=-1) from error
+            said = redact((error.stderr or error.output or b"").decode("utf-8", "replace"), command.secrets)
+            raise CommandFailed(f"{command} took longer than {timeout:g} s", returncode=-1, output=said) from error
         except BaseException:
             _end(process)
             raise

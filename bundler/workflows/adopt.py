@@ -1,0 +1,102 @@
+"""Adopt what another tool left: requirements, a freeze, or a wheelhouse becomes a manifest."""
+
+from __future__ import annotations
+
+import os.path
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.errors import Problem, RequirementError, UsageError
+from bundler.events import Emit, Noted, Warned
+from bundler.files import write
+from bundler.model.adopt import Adopted, manifest_text, release_name
+from bundler.model.adopt_requirements import RequirementsReader
+from bundler.model.adopt_wheelhouse import adopt_wheelhouse
+from bundler.model.manifest_load import load_manifest
+from bundler.workflows.manifest import read_document
+
+_MOST_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptRequest:
+    """What to adopt, the release's name and version, and where the manifest goes (None: it is only returned).
+
+    With ``partial``, what cannot be carried over is left out with a warning instead of ending the run.
+    """
+
+    source: Path
+    name: str = ""
+    version: str = "1"
+    output: Path | None = None
+    partial: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptReport:
+    """The manifest's text, what is done otherwise from now on, and what was left out."""
+
+    text: str
+    notes: tuple[Problem, ...]
+    left_out: tuple[Problem, ...]
+
+
+def adopt(request: AdoptRequest, emit: Emit) -> AdoptReport:
+    """Return the manifest of what is at ``request.source``, and write it where that is wanted.
+
+    Raises:
+        RequirementError: Something cannot be carried over; ``problems`` lists all of it.
+        ManifestError: The name or version given cannot be a release's.
+        UsageError: There is nothing to adopt, or a manifest is there already.
+    """
+    if request.output is not None and request.output.exists() and not request.force:
+        raise UsageError(f"{request.output} is there already", hint="--force replaces it")
+    base = (request.output.parent if request.output is not None else Path()).absolute()
+    adopted = _read(request.source.absolute(), base)
+    if adopted.problems and not request.partial:
+        raise RequirementError(
+            f"{request.source}: {len(adopted.problems)} things cannot be carried over",
+            hint="change them, or --partial leaves them out",
+            problems=adopted.problems,
+        )
+    if not adopted.packages:
+        raise UsageError(f"{request.source} names no package", hint="give requirements, a freeze, or a wheelhouse")
+    name = request.name or release_name(request.source.absolute().stem)
+    text = manifest_text(adopted, name=name, version=request.version, origin=request.source.name)
+    _check(text, (request.output or base / "manifest.yaml").absolute())
+    _tell(adopted, emit)
+    if request.output is not None:
+        write(request.output, text.encode())
+    return AdoptReport(text=text, notes=tuple(adopted.notes), left_out=tuple(adopted.problems))
+
+
+def _read(source: Path, base: Path) -> Adopted:
+    if not source.is_dir():
+        reader = RequirementsReader(read=_bytes, base=base)
+        reader.file(source)
+        return reader.finish()
+    names = (entry.name for entry in source.iterdir() if entry.is_file())
+    return adopt_wheelhouse(names, os.path.relpath(source, base))
+
+
+def _bytes(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
+    return data
+
+
+def _check(text: str, place: Path) -> None:
+    """Load the manifest as `manifest check` would, before anything is written."""
+    load_manifest(place, lambda path: text.encode() if path == place else read_document(path))
+
+
+def _tell(adopted: Adopted, emit: Emit) -> None:
+    for note in adopted.notes:
+        emit(Noted(message=str(note)))
+    for problem in adopted.problems:
+        emit(Warned(message=f"left out: {problem.where}: {problem.what}".replace(": : ", ": "), hint=problem.hint))

@@ -1,0 +1,209 @@
+"""Durable writes: a reader sees the old content or the new, never a part."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bundler.clock import pause
+from bundler.files import (
+    PARTIAL,
+    partial_name,
+    replacing,
+    replacing_directory,
+    sha256_of,
+    sweep,
+    write,
+    write_if_changed,
+)
+
+OLD = b"old" * 1000
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def leftovers(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir() if path.name.startswith(PARTIAL)]
+
+
+def test_a_write_replaces_content_and_mode(tmp_path: Path) -> None:
+    """New content takes the place of the old, with the mode asked for whatever the umask."""
+    path = tmp_path / "deep" / "file"
+    before = os.umask(0o077)
+    try:
+        write(path, b"one", mode=0o600)
+        write(path, (piece for piece in (b"t", b"wo")), mode=0o755)
+    finally:
+        os.umask(before)
+
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert leftovers(path.parent) == []
+
+
+def test_an_exception_leaves_the_old_content(tmp_path: Path) -> None:
+    """A source that fails half-way leaves the file as it was, and nothing beside it."""
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+
+    def failing() -> Iterator[bytes]:
+        yield b"new"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(path, failing())
+    with pytest.raises(TypeError), replacing(path) as file:
+        file.writelines([b"new", None])  # type: ignore[list-item]
+
+    assert path.read_bytes() == OLD
+    assert leftovers(tmp_path) == []
+
+
+def test_a_kill_leaves_the_old_content(tmp_path: Path) -> None:
+    """After kill -9 in the middle of a write the old content is there, and sweep removes the rest."""
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    script = (
+        "import sys, time; from pathlib import Path; from bundler.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'new'); file.flush(); print('ready', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGKILL)
+
+    assert path.read_bytes() == OLD
+    assert len(leftovers(tmp_path)) == 1
+    sweep(tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+def test_readers_never_see_a_part(tmp_path: Path) -> None:
+    """A file that is rewritten all the time is always one whole version."""
+    path = tmp_path / "file"
+    versions = [bytes([number]) * 100_000 for number in (1, 2)]
+    write(path, versions[0])
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        while not stop.is_set():
+            for version in versions:
+                write(path, version)
+
+    thread = threading.Thread(target=rewrite)
+    thread.start()
+    try:
+        seen = {path.read_bytes() for _ in range(200)}
+    finally:
+        stop.set()
+        thread.join()
+
+    assert seen <= set(versions)
+
+
+def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
+    """Equal content keeps the file, its inode and its time."""
+    path = tmp_path / "file"
+
+    assert write_if_changed(path, b"x")
+    inode = path.stat().st_ino
+    assert not write_if_changed(path, b"x")
+    assert path.stat().st_ino == inode
+    assert write_if_changed(path, b"y")
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "ä" * 127, "\udcff" * 200])
+def test_names_of_any_length_can_be_replaced(tmp_path: Path, name: str) -> None:
+    """A name as long as the file system allows has an unfinished name that it allows too."""
+    path = tmp_path / name
+
+    write(path, b"x")
+
+    assert path.read_bytes() == b"x"
+    assert partial_name(path) != partial_name(path)
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    """The new directory takes the place of the old one; nothing of the old stays."""
+    path = tmp_path / "dir"
+    for name in ("one", "two"):
+        with replacing_directory(path) as fresh:
+            (fresh / name).touch()
+
+    assert [entry.name for entry in path.iterdir()] == ["two"]
+    assert leftovers(tmp_path) == []
+
+
+def test_an_exception_leaves_the_old_directory(tmp_path: Path) -> None:
+    """A failure inside the block, or at the last rename, leaves the old directory in place."""
+    path = tmp_path / "dir"
+    path.mkdir()
+    (path / "old").touch()
+
+    with pytest.raises(RuntimeError), replacing_directory(path):
+        raise RuntimeError
+    with pytest.raises(OSError), replacing_directory(path) as fresh:
+        fresh.rmdir()
+
+    assert [entry.name for entry in path.iterdir()] == ["old"]
+    assert leftovers(tmp_path) == []
+
+
+def test_sweep_touches_nothing_else(tmp_path: Path) -> None:
+    """Only unfinished things go; links are removed, not followed; a missing directory is fine."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    (tmp_path / f"{PARTIAL}link").symlink_to(kept)
+    (tmp_path / f"{PARTIAL}dir").mkdir()
+    (tmp_path / f"{PARTIAL}file").touch()
+
+    sweep(tmp_path)
+    sweep(tmp_path / "missing")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (kept / "file").exists()
+
+
+def test_a_digest_is_computed_in_pieces(tmp_path: Path) -> None:
+    """The digest is that of the content, and progress adds up to its size."""
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    assert sha256_of(path) == EMPTY
+
+    path.write_bytes(b"x" * (5 << 20))
+    steps: list[int] = []
+    sha256_of(path, steps.append)
+    assert sum(steps) == 5 << 20
+    assert max(steps) <= 1 << 20
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Many threads that write one file all succeed; one of their versions stays."""
+    path = tmp_path / "file"
+    failures: list[Exception] = []
+
+    def work(number: int) -> None:
+        try:
+            for _ in range(10):
+                write(path, bytes([number]) * 1000)
+                pause(0)
+        except OSError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert len(set(path.read_bytes())) == 1
+    assert leftovers(tmp_path) == []

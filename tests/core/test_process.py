@@ -1,0 +1,191 @@
+"""Running commands: nothing hangs, nothing leaks, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundler.clock import pause, stopwatch
+from bundler.errors import CommandFailed, ToolMissing
+from bundler.process import Command, end_children, redact, run, tail, which
+
+
+def sh(script: str, *words: str, secrets: tuple[str, ...] = ()) -> Command:
+    return Command(argv=["sh", "-c", script, "sh", *words], secrets=secrets)
+
+
+def gone(pid: int) -> bool:
+    """Return whether the process ends within a few seconds; one that only waits to be reaped has ended."""
+    deadline = stopwatch() + 5
+    while stopwatch() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        pause(0.02)
+    return False
+
+
+def test_both_streams_are_drained_together() -> None:
+    """A command that fills stdout and stderr beyond a pipe's size ends, with all of both."""
+    done = run(sh("head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"), timeout=30)
+
+    assert (len(done.stdout), len(done.stderr)) == (300000, 300000)
+
+
+def test_input_larger_than_a_pipe_reaches_the_command() -> None:
+    """The input is fed while stdout is read; a command that does not read its input is no error."""
+    data = os.urandom(1 << 20)
+
+    assert run(Command(argv=["cat"], stdin=data), timeout=30).stdout == data
+    assert run(Command(argv=["true"], stdin=data), timeout=30).returncode == 0
+
+
+def test_a_failure_says_what_was_said() -> None:
+    """A non-zero status raises with status and stderr, and only with check."""
+    with pytest.raises(CommandFailed) as caught:
+        run(sh("echo oops >&2; exit 7"))
+
+    assert (caught.value.returncode, caught.value.output) == (7, "oops\n")
+    assert run(sh("exit 7"), check=False).returncode == 7
+
+
+def test_a_log_takes_both_streams_and_its_tail_is_reported(tmp_path: Path) -> None:
+    """With a log, output is appended there, and a failure reports the log's end."""
+    log = tmp_path / "logs" / "build.log"
+    run(sh("echo first"), log=log)
+
+    with pytest.raises(CommandFailed) as caught:
+        run(sh("echo second; echo third >&2; exit 1"), log=log)
+
+    assert log.read_text() == "first\nsecond\nthird\n"
+    assert caught.value.output.endswith("third\n")
+
+
+def test_the_tail_is_bounded(tmp_path: Path) -> None:
+    """Of a long file only the end is read."""
+    path = tmp_path / "log"
+    path.write_bytes(b"a" * 10000 + b"end")
+
+    assert tail(path, 5) == b"aaend"
+
+
+def test_a_missing_tool_names_the_package_that_brings_it() -> None:
+    """The hint is a command to copy."""
+    with pytest.raises(ToolMissing) as caught:
+        which("bwrap-that-is-not-there")
+    assert caught.value.hint == "apt-get install bwrap-that-is-not-there"
+
+    with pytest.raises(ToolMissing) as caught:
+        run(Command(argv=["ssh-keygen", "-h"], env={"PATH": "/nowhere"}))
+    assert caught.value.hint == "apt-get install openssh-client"
+
+
+def test_a_program_is_found_where_its_own_environment_has_it(tmp_path: Path) -> None:
+    """PATH of the command's environment counts, not ours; a relative program is relative to its directory."""
+    program = tmp_path / "only-here"
+    program.write_text("#!/bin/sh\necho found\n")
+    program.chmod(0o755)
+
+    assert run(Command(argv=["only-here"], env={"PATH": str(tmp_path)})).text == "found\n"
+    assert run(Command(argv=["./only-here"], cwd=tmp_path)).text == "found\n"
+
+
+def test_a_command_that_cannot_start_is_an_error_of_ours(tmp_path: Path) -> None:
+    """A missing working directory, a lost interpreter and a NUL byte are reported, not thrown through."""
+    script = tmp_path / "script"
+    script.write_text("#!/nowhere/python\n")
+    script.chmod(0o755)
+
+    for command in (
+        Command(argv=["true"], cwd=tmp_path / "missing"),
+        Command(argv=[str(script)]),
+        Command(argv=["true", "a\0b"]),
+    ):
+        with pytest.raises(CommandFailed, match="cannot start"):
+            run(command)
+
+
+def test_a_time_out_ends_the_children_too(tmp_path: Path) -> None:
+    """When the time is up, the whole process group ends, and what was said is kept."""
+    pid = tmp_path / "pid"
+    began = stopwatch()
+
+    with pytest.raises(CommandFailed) as caught:
+        run(sh('echo begun >&2; sleep 60 & echo $! > "$1"; wait', str(pid)), timeout=0.5)
+
+    assert stopwatch() - began < 10
+    assert "took longer than 0.5 s" in caught.value.message
+    assert caught.value.output == "begun\n"
+    assert gone(int(pid.read_text()))
+
+
+def test_a_signal_can_end_everything_that_runs(tmp_path: Path) -> None:
+    """end_children ends commands of other threads with all that they started."""
+    pid = tmp_path / "pid"
+    command = sh('sleep 60 & echo $! > "$1.new"; mv "$1.new" "$1"; wait', str(pid))
+    status: list[int] = []
+    thread = threading.Thread(target=lambda: status.append(run(command, check=False).returncode))
+    thread.start()
+    while not pid.exists():
+        pause(0.02)
+
+    end_children()
+    thread.join(timeout=10)
+
+    assert status == [-9]
+    assert gone(int(pid.read_text()))
+
+
+def test_secrets_reach_no_message() -> None:
+    """Neither the text of the command nor what it said shows a secret, even quoted or as part of another."""
+    secret = "it's $ecret"
+
+    with pytest.raises(CommandFailed) as caught:
+        run(sh('echo "password: $1" >&2; exit 1', secret, secrets=("it", secret)))
+
+    shown = f"{caught.value.message} {caught.value.output} {caught.value.hint}"
+    assert "ecret" not in shown
+    assert "password: ***" in shown
+    assert "ecret" not in repr(sh("true", secrets=(secret,)))
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=5), max_size=4), st.text("abc ", max_size=20))
+def test_no_secret_survives_redaction(secrets: list[str], text: str) -> None:
+    """Whatever the secrets, and however they overlap, none of them is left whole."""
+    hidden = redact(" ".join([text, *secrets]), secrets)
+
+    assert not any(secret in hidden for secret in secrets)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), max_size=3))
+def test_arguments_arrive_as_they_are(words: list[str]) -> None:
+    """No shell touches an argument, and the text of a command can be pasted into one."""
+    command = Command(argv=[sys.executable, "-c", "", *words])
+
+    assert shlex.split(str(command)) == list(command.argv)
+
+
+def test_hostile_arguments_survive_the_real_thing() -> None:
+    """Quotes, variables, newlines and leading dashes reach a real program unchanged."""
+    words = ["$HOME", "`id`", "a b", "'", '"', "\n", "-n", "*", "\\", "ä\u2028"]
+
+    done = run(Command(argv=["printf", "%s\\0", *words]))
+
+    assert done.stdout.decode().split("\0")[:-1] == words
+    assert (
+        subprocess.run(
+            ["sh", "-c", str(Command(argv=["printf", "%s\\0", *words]))], capture_output=True, check=True
+        ).stdout
+        == done.stdout
+    )
