@@ -38,14 +38,13 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
     help="Show what changed since the lock in the directory OLD.",
 )
 @click.option("--resolver", default="", metavar="NAME", help="uv (all targets) or pip (this host's own).")
-@click.pass_context
-def command(context: click.Context, manifest: Path, **options: Any) -> None:
+@click.pass_obj
+def command(output: Output, /, manifest: Path, **options: Any) -> None:
     """Lock the venvs of MANIFEST, or say that its lock still fits.
 
     Venvs that share constraint layers are resolved together, once, for all targets. Versions of an existing lock are
     kept where nothing speaks against them.
     """
-    output: Output = context.obj
     result = lock(
         LockRequest(
             manifest=manifest,
@@ -75,11 +74,10 @@ def _render(output: Output, result: LockResult) -> None:
 
 
 def _render_shadowed(output: Output, shadowed: tuple[Shadowed, ...]) -> None:
-    if not shadowed:
-        return
-    output.out("")
-    rows = [[one.loser, one.loser_where, one.winner, one.winner_where] for one in shadowed]
-    output.table("Constraints that lost to a higher layer", ["lost", "at", "to", "at"], rows)
+    if shadowed:
+        output.out("\nConstraints that lost to a higher layer:")
+    for one in shadowed:
+        output.out(f"  {one.loser} ({one.loser_where}) to {one.winner} ({one.winner_where})")
 
 
 def _render_diff(output: Output, diff: LockDiff) -> None:
