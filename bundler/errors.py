@@ -29,11 +29,16 @@
     │   ├── FormatError             60
     │   ├── IntegrityError          61
     │   ├── StoreError              62
-    │   └── SpaceError              63
+    │   ├── SpaceError              63
+    │   ├── FileMissing             64
+    │   ├── FileUnlisted            65
+    │   ├── FileIrregular           66
+    │   └── ContentsRefused         67
     ├── TrustError              70..79   signatures and policy
     │   ├── SignatureRefused        70
     │   ├── SigningFailed           71
-    │   └── PolicyRefused           72
+    │   ├── PolicyRefused           72
+    │   └── VerifiersDisagree       73
     └── EnvironmentProblem      90..99   the host lacks something
         ├── ToolMissing             90
         └── CommandFailed           91
@@ -252,6 +257,30 @@ class SpaceError(BundleError):
     exit_code = 63
 
 
+class FileMissing(BundleError):
+    """A file that SHA256SUMS lists is not in the bundle."""
+
+    exit_code = 64
+
+
+class FileUnlisted(BundleError):
+    """The bundle holds a file that SHA256SUMS does not list."""
+
+    exit_code = 65
+
+
+class FileIrregular(BundleError):
+    """A name in the bundle is no regular file: a link, a pipe, a device, a directory."""
+
+    exit_code = 66
+
+
+class ContentsRefused(BundleError):
+    """``bundle.json`` parses, but what it says does not hold together."""
+
+    exit_code = 67
+
+
 class TrustError(BundlerError):
     """Trust decisions that came out negative."""
 
@@ -274,6 +303,12 @@ class PolicyRefused(TrustError):
     """The policy forbids what was asked, for example signing an unproved bundle."""
 
     exit_code = 72
+
+
+class VerifiersDisagree(TrustError):
+    """ssh-keygen and our own verifier come to different verdicts on a signature."""
+
+    exit_code = 73
 
 
 class EnvironmentProblem(BundlerError):

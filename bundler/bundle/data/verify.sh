@@ -1,0 +1,149 @@
+#!/bin/sh
+# Check a bundle with nothing but ssh-keygen and coreutils.
+#
+#   verify.sh [-n THRESHOLD] [-r REVOKED] ALLOWED_SIGNERS [DIR]
+#
+#   -n THRESHOLD      how many different signers must have signed (default 1)
+#   -r REVOKED        public keys, one per line, that no longer count
+#   ALLOWED_SIGNERS   who may sign: lines  NAME namespaces="bundle@offline" KEYTYPE KEY
+#   DIR               the bundle (default: the directory of this script)
+#
+# Exit status:
+#    0  signed by enough trusted signers; every file is there and is what was signed; nothing else is there
+#    2  wrong options
+#   60  SHA256SUMS is not well formed
+#   61  a file is damaged
+#   64  a file is missing
+#   65  a file is there that is not listed
+#   66  something is not a regular file: a link, a pipe, a directory
+#   70  too few valid signatures of different trusted signers
+#   90  a tool is missing
+# bundle-install verify uses the same numbers. It checks more: that bundle.json holds together, that the environments
+# were proved, and, on FIDO tokens, the touch.
+#
+# Private copies of the list and of the signatures are judged, so that nobody swaps them in between.
+
+set -u
+LC_ALL=C
+export LC_ALL
+umask 077
+namespace=bundle@offline
+nl='
+'
+
+refuse() { # STATUS MESSAGE
+    printf 'verify.sh: refused: %s\n' "$2" | tr -cd '[:print:]\n' >&2
+    exit "$1"
+}
+
+usage() {
+    printf 'usage: verify.sh [-n THRESHOLD] [-r REVOKED] ALLOWED_SIGNERS [DIR]\n' >&2
+    exit 2
+}
+
+threshold=1
+revoked=
+while getopts n:r: option; do
+    case $option in
+        n) threshold=$OPTARG ;;
+        r) revoked=$OPTARG ;;
+        *) usage ;;
+    esac
+done
+shift $((OPTIND - 1))
+[ $# -ge 1 ] && [ $# -le 2 ] || usage
+case $threshold in '' | 0* | *[!0-9]* | ????*) usage ;; esac
+allowed=$1
+directory=${2-$(dirname -- "$0")}
+[ -f "$allowed" ] && [ -r "$allowed" ] || { printf 'verify.sh: cannot read %s\n' "$allowed" >&2; usage; }
+[ -z "$revoked" ] || { [ -f "$revoked" ] && [ -r "$revoked" ]; } || { printf 'verify.sh: cannot read %s\n' "$revoked" >&2; usage; }
+[ -d "$directory" ] || { printf 'verify.sh: %s is no directory\n' "$directory" >&2; usage; }
+for tool in ssh-keygen sha256sum mktemp head wc cut sort tail tr; do
+    command -v "$tool" >/dev/null 2>&1 || refuse 90 "$tool is not installed"
+done
+
+private=$(mktemp -d) || exit 90
+trap 'rm -rf -- "$private"' EXIT
+trap 'exit 130' INT TERM HUP
+cp -- "$allowed" "$private/allowed" || exit 2
+[ -z "$revoked" ] || cp -- "$revoked" "$private/revoked" || exit 2
+cd -- "$directory" || exit 2
+
+regular() { [ -f "$1" ] && [ ! -L "$1" ]; }
+
+# take NAME COPY LIMIT: copy at most LIMIT bytes of a regular file, once
+take() {
+    [ -e "$1" ] || [ -L "$1" ] || refuse 64 "$1 is missing"
+    regular "$1" || refuse 66 "$1 is not a regular file"
+    head -c $(($3 + 1)) -- "$1" >"$2" || refuse 61 "$1 cannot be read"
+    [ "$(wc -c <"$2")" -le "$3" ] || refuse 60 "$1 is too large"
+}
+
+# 1. The list and the signatures.
+take SHA256SUMS "$private/sums" 1048576
+
+# 2. Signatures of different trusted signers. The name of a signature file proves nothing; the key does.
+signers=$nl
+count=0
+files=0
+for file in SHA256SUMS.*.sig; do
+    [ -e "$file" ] || [ -L "$file" ] || continue
+    files=$((files + 1))
+    [ "$files" -le 32 ] || refuse 60 "more than 32 signatures"
+    take "$file" "$private/sig" 8192
+    who=$(ssh-keygen -Y find-principals -f "$private/allowed" -s "$private/sig" 2>/dev/null) || continue
+    case $who in '' | *[!a-z0-9-]* | ?????????????????????????????????*) continue ;; esac
+    if [ -n "$revoked" ]; then
+        ssh-keygen -Y verify -f "$private/allowed" -I "$who" -n "$namespace" -s "$private/sig" \
+            -r "$private/revoked" <"$private/sums" >/dev/null 2>&1 || continue
+    else
+        ssh-keygen -Y verify -f "$private/allowed" -I "$who" -n "$namespace" -s "$private/sig" \
+            <"$private/sums" >/dev/null 2>&1 || continue
+    fi
+    case $signers in *"$nl$who$nl"*) continue ;; esac
+    signers=$signers$who$nl
+    count=$((count + 1))
+done
+[ "$count" -ge "$threshold" ] || refuse 70 "$count of $threshold required signers signed SHA256SUMS ($files signatures)"
+
+# 3. The list, strictly: 64 hexadecimal digits, two spaces, a plain name; sorted, none twice.
+[ -s "$private/sums" ] || refuse 60 "SHA256SUMS is empty"
+[ -z "$(tail -c 1 "$private/sums")" ] || refuse 60 "the last line of SHA256SUMS has no end"
+[ "$(tr -d '\000' <"$private/sums" | wc -c)" -eq "$(wc -c <"$private/sums")" ] || refuse 60 "SHA256SUMS has NUL bytes"
+while IFS= read -r line; do
+    digest=${line%%  *}
+    name=${line#*  }
+    [ "$line" = "$digest  $name" ] && [ ${#digest} -eq 64 ] && [ ${#name} -le 200 ] ||
+        refuse 60 "SHA256SUMS has a malformed line"
+    case $digest in *[!0-9a-f]*) refuse 60 "SHA256SUMS has a malformed digest" ;; esac
+    case $name in '' | *[!A-Za-z0-9._+-]* | [._+-]* | SHA256SUMS*) refuse 60 "SHA256SUMS has a malformed name" ;; esac
+done <"$private/sums"
+cut -c67- "$private/sums" >"$private/names"
+sort -c -u "$private/names" 2>/dev/null || refuse 60 "SHA256SUMS is not sorted, or lists a name twice"
+
+# 4. Every listed file, each a regular file; and nothing else.
+while IFS= read -r name; do
+    [ -e "$name" ] || [ -L "$name" ] || refuse 64 "$name is missing"
+    regular "$name" || refuse 66 "$name is not a regular file"
+done <"$private/names"
+listed=$nl$(cat "$private/names")$nl
+for name in * .[!.]* ..?*; do
+    [ -e "$name" ] || [ -L "$name" ] || continue
+    case $name in
+        SHA256SUMS) continue ;;
+        SHA256SUMS.*.sig)
+            who=${name#SHA256SUMS.}
+            who=${who%.sig}
+            case $who in '' | *[!a-z0-9-]* | ?????????????????????????????????*) ;; *) continue ;; esac
+            ;;
+    esac
+    case $listed in *"$nl$name$nl"*) ;; *) refuse 65 "$name is not listed in SHA256SUMS" ;; esac
+done
+
+# 5. Every byte.
+sha256sum --strict --quiet -c "$private/sums" >&2 || refuse 61 "files are not what was signed"
+
+printf 'verify.sh: accepted: signed by'
+printf '%s' "$signers" | while IFS= read -r who; do [ -z "$who" ] || printf ' %s' "$who"; done
+[ "$count" -gt 1 ] || printf ' (single signer)'
+printf '; SHA256SUMS is %s\n' "$(sha256sum <"$private/sums" | cut -c1-64)"
