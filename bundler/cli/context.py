@@ -23,7 +23,9 @@ class Output:
     quiet: bool = False
     emit: Emit = field(default=ignore)
     store_path: Path | None = None
-    console: Console = field(default_factory=lambda: Console(file=sys.stdout, highlight=False, soft_wrap=True, emoji=False))
+    console: Console = field(
+        default_factory=lambda: Console(file=sys.stdout, highlight=False, soft_wrap=True, emoji=False)
+    )
 
     def out(self, text: str) -> None:
         """Write a line of the result, without markup."""

@@ -1,0 +1,28 @@
+"""The one place that chooses a resolver: by name, from the entry points ``bundler.resolvers``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stevedore import ExtensionManager
+
+from bundler.errors import UsageError
+from bundler.resolve.port import Resolver
+
+NAMESPACE = "bundler.resolvers"
+
+
+def choose_resolver(name: str) -> Resolver:
+    """Return a new resolver of the driver called ``name``.
+
+    Raises:
+        UsageError: There is no such driver; the hint names those that are there.
+    """
+    manager: ExtensionManager[Any] = ExtensionManager(namespace=NAMESPACE, invoke_on_load=False)
+    names = sorted(set(manager.names()))
+    if name not in names:
+        raise UsageError(f"there is no resolver {name!r}", hint=f"known: {', '.join(names)}")
+    resolver = manager[name].plugin()
+    if not isinstance(resolver, Resolver):
+        raise UsageError(f"the resolver {name!r} is not what its entry point promises", hint="update its package")
+    return resolver

@@ -1,0 +1,66 @@
+"""What uv's explanation of a conflict says, as who wants what. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from bundler.errors import Problem
+from bundler.resolve.port import CONSTRAINT, REQUESTED
+from bundler.resolve.uv_project import PROJECT
+
+NO_SOLUTION = "No solution found"
+NO_WHEEL = "-compatible wheels"
+_SENTENCE_END = re.compile(r"(?:\.\s|\.$|, we can conclude|\(\d+\))")
+_AND = re.compile(r",? and |,\s+(?=\S+ depends? on)")
+_VERB = re.compile(r"(?P<source>.*)\bdepends? on (?P<wanted>.*)")
+_NOT_FOUND = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[^]]*\])? was not found in the package registry")
+_NO_VERSION = re.compile(r"there (?:is|are) no versions? of (?P<wanted>\S+)")
+_ONE_OF = "one of:"
+
+
+def read_conflict(text: str) -> tuple[Problem, ...]:
+    """Return the requirements in uv's explanation: ``where`` wants ``what``.
+
+    uv does not tell a constraint from a requirement of the project: callers that know the constraints do.
+    """
+    flat = " ".join(text.split())
+    found = [*_edges(flat), *_absent(flat)]
+    return tuple(dict.fromkeys(found))
+
+
+def _edges(text: str) -> Iterator[Problem]:
+    for sentence in _SENTENCE_END.split(text):
+        asker = ""
+        for clause in _AND.split(sentence):
+            match = _VERB.fullmatch(clause)
+            if match:
+                asker = _asker(match["source"])
+            yield from _one(asker, match["wanted"] if match else clause, verb=bool(match))
+
+
+def _asker(source: str) -> str:
+    word = source.rsplit(maxsplit=1)[-1] if source.split() else ""
+    return REQUESTED if word.partition("[")[0] in (PROJECT, "you", "project") else word
+
+
+def _one(asker: str, wanted: str, *, verb: bool) -> Iterator[Problem]:
+    text = wanted.replace(_ONE_OF, "").strip().rstrip(",.")
+    if not asker or not text or (not verb and " " in text):
+        return
+    word = text.split()[0].rstrip(",")
+    try:
+        Requirement(word.replace("==*", ""))
+    except InvalidRequirement:
+        return
+    yield Problem(where=asker if verb else CONSTRAINT, what=word)
+
+
+def _absent(text: str) -> Iterator[Problem]:
+    for match in _NOT_FOUND.finditer(text):
+        yield Problem(where="", what=f"{canonicalize_name(match['name'])} is in no index")
+    for match in _NO_VERSION.finditer(text):
+        yield Problem(where="", what=f"there is no version {match['wanted'].rstrip(',.')}")

@@ -1,0 +1,255 @@
+"""Build a bundle: lock, fetch, compile, lay out, prove, pack, sign, verify.
+
+Every step finds in the store what was made from the same inputs before; a run that was stopped anywhere is simply
+started again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bundler.buildenv.drivers import choose_environments
+from bundler.buildenv.host_target import host_target
+from bundler.bundle.layout import NAMESPACE
+from bundler.bundle.writer import BundlePlan, write_bundle
+from bundler.clock import stopwatch
+from bundler.errors import PolicyRefused
+from bundler.events import Emit, Noted, StageFinished, StageStarted, Warned, ignore
+from bundler.model.contents import Contents, FileEntry
+from bundler.model.lock import Artifact, Lock
+from bundler.model.plan import VenvPlan
+from bundler.model.target import Target
+from bundler.model.wheel import WheelSet
+from bundler.resolve.drivers import choose_resolver
+from bundler.signing.development import config_directory, development_key
+from bundler.sources.fetch import fetch_all
+from bundler.store.cas import Store
+from bundler.version import own_version
+from bundler.wheels.provide import Provider, provide_wheels
+from bundler.workflows.build_venvs import VenvSettings, make_venvs
+from bundler.workflows.evidence import make_evidence
+from bundler.workflows.installer import build_installer
+from bundler.workflows.lock import LockRequest, LockResult, lock
+from bundler.workflows.lock_services import LockServices, lock_services
+from bundler.workflows.release_files import FinishedVenv, file_entries, source_entries, target_entry
+from bundler.workflows.sign import SignRequest, sign
+from bundler.workflows.unchanged import build_key, is_unchanged, remember_bundle
+from bundler.workflows.verify import VerifyRequest, verify
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signer:
+    """Who signs, with what key; ``allowed_signers`` where it is known, for the check afterwards."""
+
+    name: str
+    key: Path
+    allowed_signers: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """What to build, and where to. ``volume_size`` is in bytes; without ``signers`` the bundle stays unsigned."""
+
+    lock: LockRequest
+    out: Path
+    volume_size: int | None = None
+    signers: tuple[Signer, ...] = ()
+    development: bool = False
+    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+
+    @property
+    def store(self) -> Store:
+        """Return the store of this run."""
+        return self.lock.store
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """The bundle's directory; ``unchanged`` where it was there already; who signed it."""
+
+    bundle: Path
+    locked: LockResult
+    signers: tuple[Signer, ...]
+    unchanged: bool
+
+
+def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
+    """Make the bundle of a manifest.
+
+    Raises:
+        BundlerError: Whatever went wrong, with the exit code of its subsystem; no bundle is written then.
+    """
+    # 1. Lock, or use the lock that is there.
+    locked = lock(request.lock, emit)
+    _check_policy(locked)
+    signers = _signers(request, emit)
+    bundle = request.out / f"{locked.lock.name}-{locked.lock.version}-{locked.lock.sequence}"
+    key = build_key(locked.lock_dir, locked.loaded.digest, request.volume_size)
+    # 2. The same inputs gave this very bundle before: nothing to do.
+    unchanged = is_unchanged(request.store, key, bundle)
+    if unchanged:
+        emit(Noted(message=f"{bundle}: nothing changed"))
+        _sign_missing(bundle, signers, emit)
+    else:
+        # 3. Wheels, layers, venvs, proof; then the bundle, signed before it gets its name.
+        _make(request, locked, bundle, signers, emit)
+        remember_bundle(request.store, key, bundle)
+    # 4. The far side's own check.
+    _verify(bundle, signers, unchanged=unchanged, emit=emit)
+    return BuildResult(bundle=bundle, locked=locked, signers=signers, unchanged=unchanged)
+
+
+def _check_policy(locked: LockResult) -> None:
+    proof = locked.loaded.manifest.proof
+    if proof.level == "none" and not proof.allow_unproved:
+        raise PolicyRefused(
+            "proof.level is none: the bundle could not be signed",
+            hint="set proof.level to host, or proof.allow_unproved to true; the bundle then says so",
+        )
+
+
+def _signers(request: BuildRequest, emit: Emit) -> tuple[Signer, ...]:
+    if not request.development:
+        return request.signers
+    made = development_key(config_directory(), NAMESPACE, emit)
+    own = Signer(name=made.signer, key=made.key, allowed_signers=made.allowed_signers)
+    return (*request.signers, own)
+
+
+def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tuple[Signer, ...], emit: Emit) -> None:
+    plans = {(plan.name, plan.target.name): plan for plan in locked.plans}
+    with _services(locked, request.store, emit) as services:
+        sets = _wheels(services, locked, plans, emit)
+        installer = build_installer(request.store, services.indexes, emit)
+    whole = locked.loaded.manifest.closure == "all"
+    venvs = _venvs(request, locked, plans, sets, emit) if whole else ()
+    root = f"os-releases/{locked.lock.version}"
+    files = (
+        file_entries(venvs, root, request.store) if whole else source_entries(sets, locked.lock, root, request.store)
+    )
+    evidence = make_evidence(locked.lock, locked.lock_dir, venvs, files, request.store, emit)
+    plan = _plan(locked, files, venvs, request)
+    plan = replace(plan, installer=request.store.path(installer.digest), evidence=evidence)
+
+    def finish(directory: Path) -> None:
+        _sign_missing(directory, signers, emit)
+
+    _warn_of_leaks(venvs, emit)
+    write_bundle(plan, request.store.open, bundle, emit, finish)
+
+
+@contextmanager
+def _services(locked: LockResult, store: Store, emit: Emit) -> Iterator[LockServices]:
+    resolver = choose_resolver(locked.loaded.manifest.resolver)
+    with lock_services(locked.loaded, resolver, store, emit) as services:
+        yield services
+
+
+def _wheels(
+    services: LockServices, locked: LockResult, plans: dict[tuple[str, str], VenvPlan], emit: Emit
+) -> tuple[WheelSet, ...]:
+    manifest, store = services.loaded.manifest, services.store
+    targets = {plan.target.name: plan.target for plan in plans.values()}
+
+    def fetch(artifacts: Sequence[Artifact]) -> object:
+        return fetch_all(artifacts, store, services.client, emit)
+
+    provider = Provider(
+        store=store,
+        sources=services.sources,
+        targets=targets,
+        environments=choose_environments(manifest.build.environment, targets.values(), store.tmp),
+        settings=manifest.build,
+        fetch=fetch,
+        fetch_git=services.git.fetch_all,
+        emit=emit,
+    )
+    return provide_wheels(_part(locked.lock, manifest.closure), provider)
+
+
+def _part(whole: Lock, closure: str) -> Lock:
+    """Return the lock of what is carried: all of it, or git and path sources only."""
+    if closure == "all":
+        return whole
+    kept = (
+        replace(venv, packages=tuple(one for one in venv.packages if one.kind in ("git", "directory")))
+        for venv in whole.venvs
+    )
+    return replace(whole, venvs=tuple(kept))
+
+
+def _venvs(
+    request: BuildRequest,
+    locked: LockResult,
+    plans: dict[tuple[str, str], VenvPlan],
+    sets: tuple[WheelSet, ...],
+    emit: Emit,
+) -> tuple[FinishedVenv, ...]:
+    settings = VenvSettings(
+        level=locked.loaded.manifest.proof.level,
+        host=host_target(),
+        workers=request.workers,
+        logs=request.store.root / "logs" / "proof",
+    )
+    return make_venvs(plans, sets, settings, request.store, emit)
+
+
+def _plan(
+    locked: LockResult, files: tuple[FileEntry, ...], venvs: tuple[FinishedVenv, ...], request: BuildRequest
+) -> BundlePlan:
+    found, manifest = locked.lock, locked.loaded.manifest
+    blobs = {digest for entry in files for digest in entry.blobs}
+    packed = {blob.digest for venv in venvs for blob in venv.archive.blobs}
+    packed |= {entry.sha256 for entry in files if entry.path.endswith(".whl")}
+    targets: dict[str, Target] = {plan.target.name: plan.target for plan in locked.plans}
+    return BundlePlan(
+        name=found.name,
+        version=found.version,
+        sequence=found.sequence,
+        floor=manifest.release.floor,
+        created=found.created,
+        tool=f"bundle-build {own_version()}",
+        targets=tuple(target_entry(target) for target in targets.values()),
+        files=files,
+        venvs=tuple(
+            venv.entry(f"os-releases/{found.version}", unproved_allowed=manifest.proof.allow_unproved)
+            for venv in venvs
+        ),
+        blob_sizes={digest: request.store.size(digest) for digest in blobs},
+        compressed=frozenset(packed),
+        installer=Path(),
+        volume_size=request.volume_size,
+    )
+
+
+def _sign_missing(bundle: Path, signers: tuple[Signer, ...], emit: Emit) -> None:
+    missing = [signer for signer in signers if not (bundle / f"SHA256SUMS.{signer.name}.sig").is_file()]
+    if not missing:
+        return
+    began = stopwatch()
+    emit(StageStarted(stage="sign", total=len(missing)))
+    for signer in missing:
+        sign(SignRequest(bundle=bundle, key=signer.key, signer=signer.name), emit)
+    emit(StageFinished(stage="sign", seconds=stopwatch() - began, items=len(missing)))
+
+
+def _verify(bundle: Path, signers: tuple[Signer, ...], *, unchanged: bool, emit: Emit) -> Contents | None:
+    known = [signer for signer in signers if signer.allowed_signers is not None]
+    if unchanged or not known or known[0].allowed_signers is None:
+        return None
+    return verify(VerifyRequest(bundle=bundle, allowed_signers=known[0].allowed_signers), emit).contents
+
+
+def _warn_of_leaks(venvs: tuple[FinishedVenv, ...], emit: Emit) -> None:
+    leaks = sorted({leak for venv in venvs for leak in venv.report.unisolated})
+    if leaks:
+        emit(
+            Warned(
+                message=f"the proof was not isolated from this host: {', '.join(leaks)}; the bundle says so",
+                hint="apt-get install bubblewrap, and allow unprivileged user namespaces",
+            )
+        )

@@ -1,0 +1,145 @@
+"""What a lock was made from, as one digest, and what of it changed.
+
+Addresses and revisions of remote constraint layers are part of the manifest; what was there when the lock was made is
+recorded in the lock and read again only when resolving: a lock stays good without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.errors import LockOutdated, Problem
+from bundler.files import sha256_of
+from bundler.model.lock import DirectorySource, LayerRecord, Lock
+from bundler.model.manifest_load import LoadedManifest
+from bundler.model.plan import VenvPlan
+from bundler.model.target import Target
+from bundler.sources.constraint_files import layer_groups
+from bundler.sources.directory import digest_directory
+from bundler.sources.folders import wheels_in
+from bundler.store.cas import Store, key_of
+
+#: Rises when the same inputs would give another lock.
+LOCK_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Everything local that goes into a lock. ``directories`` maps absolute paths of source trees to digests."""
+
+    manifest: str
+    resolver: str
+    targets: tuple[Target, ...]
+    layers: Mapping[str, str]
+    directories: Mapping[str, str]
+    folders: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return the digest over all inputs."""
+        targets = [
+            (target.name, target.python.full_version, target.python.executable, target.glibc)
+            for target in self.targets
+        ]
+        directories = sorted(self.directories.values())
+        return key_of(
+            LOCK_VERSION, self.manifest, self.resolver, targets, dict(self.layers), directories, self.folders
+        )
+
+
+def read_inputs(loaded: LoadedManifest, plans: Sequence[VenvPlan], resolver: str, store: Store) -> Inputs:
+    """Return the inputs of the manifest as they are now.
+
+    Raises:
+        FetchFailed: A wheel folder or a source tree cannot be read.
+    """
+    folders = wheels_in((loaded.root / folder for folder in loaded.manifest.wheel_folders), store)
+    return Inputs(
+        manifest=loaded.digest,
+        resolver=resolver,
+        targets=targets_of(plans),
+        layers=dict(_local_layers(loaded)),
+        directories={str(path): digest_directory(path) for path in _directories(loaded.root, plans)},
+        folders=tuple(f"{wheel.name} {wheel.sha256}" for wheels in folders.values() for wheel in wheels),
+    )
+
+
+def targets_of(plans: Iterable[VenvPlan]) -> tuple[Target, ...]:
+    """Return the targets of the plans, in order, each once."""
+    return tuple({plan.target.name: plan.target for plan in plans}.values())
+
+
+def _local_layers(loaded: LoadedManifest) -> Iterator[tuple[str, str]]:
+    """Yield local constraint files with the digests of their content; a missing one has none."""
+    for group in layer_groups(loaded.manifest):
+        for layer in group.layers:
+            path = None if layer.file is None else loaded.root / layer.file
+            if path is not None and layer.file is not None:
+                yield layer.file, sha256_of(path) if path.is_file() else ""
+
+
+def _directories(root: Path, plans: Iterable[VenvPlan]) -> list[Path]:
+    paths = {root / one.path for plan in plans for one in plan.requirements if one.path is not None}
+    return sorted(path.resolve() for path in paths if path.is_dir())
+
+
+def refuse_outdated(inputs: Inputs, plans: Sequence[VenvPlan], lock: Lock | None, where: Path) -> None:
+    """Raise the error that says why ``lock`` may not be used.
+
+    Raises:
+        LockOutdated: Always.
+    """
+    hint = "run bundle-build lock without --locked, look at what changed, and commit the lock"
+    if lock is None:
+        raise LockOutdated(f"there is no lock at {where}", hint=hint)
+    problems = [*_changes(inputs, lock), *_venv_changes(plans, lock)]
+    if not problems:
+        problems = [Problem(where="manifest", what="it, or what it includes, changed")]
+    raise LockOutdated(f"the lock at {where} does not fit its inputs", hint=hint, problems=problems)
+
+
+def _changes(inputs: Inputs, lock: Lock) -> Iterator[Problem]:
+    if inputs.resolver != lock.resolver.split()[0]:
+        yield Problem(where="resolver", what=f"was {lock.resolver}, is {inputs.resolver}")
+    now = [target.name for target in inputs.targets]
+    yield from _names("targets", lock.targets, now)
+    recorded = {layer.location: layer.sha256 for layer in lock.layers}
+    for location, digest in inputs.layers.items():
+        if recorded.get(location) != digest:
+            yield Problem(where=f"constraint layer {location}", what="its content changed")
+    trees = {
+        package.name: package.origin.sha256
+        for venv in lock.venvs
+        for package in venv.packages
+        if isinstance(package.origin, DirectorySource)
+    }
+    for name, digest in trees.items():
+        if digest not in inputs.directories.values():
+            yield Problem(where=name, what="its source tree changed")
+
+
+def _venv_changes(plans: Sequence[VenvPlan], lock: Lock) -> Iterator[Problem]:
+    before = {(venv.venv, venv.target): [one.name for one in venv.packages if one.requested] for venv in lock.venvs}
+    yield from _names("venvs", sorted({venv for venv, _ in before}), sorted({plan.name for plan in plans}))
+    for plan in plans:
+        key = (plan.name, plan.target.name)
+        if key in before:
+            names = sorted({one.name for one in plan.requirements})
+            yield from _names(f"venvs.{plan.name}.packages on {plan.target.name}", before[key], names)
+
+
+def _names(where: str, old: Sequence[str], new: Sequence[str]) -> Iterator[Problem]:
+    for name in new:
+        if name not in old:
+            yield Problem(where=where, what=f"{name} is new")
+    for name in old:
+        if name not in new:
+            yield Problem(where=where, what=f"{name} is gone")
+
+
+def remote_changes(old: Sequence[LayerRecord], new: Sequence[LayerRecord]) -> tuple[str, ...]:
+    """Return the layers whose content changed between two locks."""
+    before = {layer.location: layer.sha256 for layer in old}
+    return tuple(layer.location for layer in new if before.get(layer.location, layer.sha256) != layer.sha256)
