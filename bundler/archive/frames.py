@@ -1,25 +1,31 @@
 """One zstd frame for one blob: the decoded size in its header, a checksum at its end (RFC 8878).
 
-The library accepts a truncated stream silently and decodes whatever a header promises; what is here does not.
+The decoder is the standard library's (PEP 784) or its backport: the air-gapped half carries it for every Python, and
+it is a tenth of the size of a whole binding. It accepts a truncated stream silently; what is here does not.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-
-import zstandard
+from typing import IO, Any, cast
 
 from bundler.errors import IntegrityError
 
-#: Level of layers: 70 MB/s a core, and a quarter smaller than level 3.
-LEVEL = 9
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 #: Frames that want more memory than this window are refused (bytes).
 MAX_WINDOW = 1 << 27
-#: Most bytes of a frame that are decoded in one step: a block takes 4 bytes at least and gives 128 KiB at most,
-#: so that a hostile frame costs 32 MiB before its size is checked.
-_STEP = 1 << 10
+OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
+#: What reading from :func:`open_frames` raises where the frames are damaged or end too early.
+DECODE_ERRORS = (zstd.ZstdError, EOFError)
+#: Most bytes that are decoded in one step.
+_STEP = 1 << 20
 _GATHER = 1 << 18
-_MAGIC = zstandard.FRAME_HEADER
+_MAGIC = b"\x28\xb5\x2f\xfd"
 #: Longest frame header (RFC 8878, 3.1.1.1).
 MAX_HEADER = 18
 
@@ -38,29 +44,6 @@ def gather(pieces: Iterable[bytes], size: int = _GATHER) -> Iterator[bytes]:
         yield b"".join(waiting)
 
 
-def compress_frame(source: Iterable[bytes], size: int, level: int = LEVEL) -> Iterator[bytes]:
-    """Yield one frame of the ``size`` bytes that ``source`` gives, in pieces of any length.
-
-    The result depends on the bytes, the level and the library's version only: a frame is made by one thread, and
-    several frames at a time fill the processors.
-
-    Raises:
-        IntegrityError: ``source`` gives more or fewer bytes than ``size``.
-    """
-    engine = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
-    stream = engine.compressobj(size=size)
-    seen = 0
-    for piece in gather(source):
-        seen += len(piece)
-        if seen > size:
-            break
-        if packed := stream.compress(piece):
-            yield packed
-    if seen != size:
-        raise IntegrityError(f"a frame of {size} bytes was promised, {'more' if seen > size else seen} came")
-    yield stream.flush()
-
-
 def content_size(head: bytes) -> int:
     """Return the decoded size that a frame's header promises; ``head`` holds its first :data:`MAX_HEADER` bytes.
 
@@ -70,16 +53,39 @@ def content_size(head: bytes) -> int:
     if not head.startswith(_MAGIC):
         raise IntegrityError("this is no zstd frame")
     try:
-        header = zstandard.get_frame_parameters(head)
-    except zstandard.ZstdError as error:
-        raise IntegrityError(f"the zstd frame's header is damaged: {error}") from error
-    if header.content_size in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR):
-        raise IntegrityError("the zstd frame does not tell its size")
-    if header.window_size > MAX_WINDOW:
-        raise IntegrityError(f"the zstd frame wants a window of {header.window_size} bytes")
-    if header.dict_id:
+        size, window = _read_header(head)
+    except IndexError as error:
+        raise IntegrityError("the zstd frame's header is truncated") from error
+    if window > MAX_WINDOW:
+        raise IntegrityError(f"the zstd frame wants a window of {window} bytes")
+    return size
+
+
+def _read_header(head: bytes) -> tuple[int, int]:
+    """Return decoded size and window of a frame header (RFC 8878, 3.1.1.1); IndexError where it is cut short."""
+    descriptor = head[4]
+    size_flag, single_segment = descriptor >> 6, descriptor >> 5 & 1
+    if descriptor & 0b1000:
+        raise IntegrityError("the zstd frame's header is damaged: a reserved bit is set")
+    if descriptor & 0b11:
         raise IntegrityError("the zstd frame wants a dictionary")
-    return int(header.content_size)
+    if not size_flag and not single_segment:
+        raise IntegrityError("the zstd frame does not tell its size")
+    place = 5 if single_segment else 6
+    length = 1 << size_flag
+    if len(head) < place + length:
+        raise IndexError(place)
+    size = int.from_bytes(head[place : place + length], "little") + (256 if length == _OFFSET_LENGTH else 0)
+    return size, size if single_segment else _window(head[5])
+
+
+#: A size of two bytes counts from 256 on.
+_OFFSET_LENGTH = 2
+
+
+def _window(descriptor: int) -> int:
+    base = 1 << (10 + (descriptor >> 3))
+    return base + (base >> 3) * (descriptor & 7)
 
 
 def decompress_frame(source: Iterable[bytes], size: int) -> Iterator[bytes]:
@@ -90,21 +96,13 @@ def decompress_frame(source: Iterable[bytes], size: int) -> Iterator[bytes]:
     Raises:
         IntegrityError: The frame is truncated or damaged, decodes to another size, or more bytes follow it.
     """
-    stream = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj()
+    stream = zstd.ZstdDecompressor(options=OPTIONS)
     seen = 0
-    for step in _steps(_checked_head(source, size)):
-        if stream.eof:
-            raise IntegrityError("bytes follow the zstd frame")
-        try:
-            piece = stream.decompress(step)
-        except zstandard.ZstdError as error:
-            raise IntegrityError(f"the zstd frame is damaged: {error}") from error
-        seen += len(piece)
-        if seen > size:
-            raise IntegrityError(f"the zstd frame decodes to more than {size} bytes")
-        if stream.unused_data:
-            raise IntegrityError("bytes follow the zstd frame")
-        if piece:
+    for packed in _checked_head(source, size):
+        for piece in _decoded(stream, packed):
+            seen += len(piece)
+            if seen > size:
+                raise IntegrityError(f"the zstd frame decodes to more than {size} bytes")
             yield piece
     if not stream.eof or seen != size:
         raise IntegrityError(f"the zstd frame is truncated: {seen} of {size} bytes")
@@ -121,8 +119,31 @@ def _checked_head(source: Iterable[bytes], size: int) -> Iterator[bytes]:
     yield from pieces
 
 
-def _steps(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        view = memoryview(piece)
-        for start in range(0, len(view), _STEP):
-            yield bytes(view[start : start + _STEP])
+def _decoded(stream: zstd.ZstdDecompressor, packed: bytes) -> Iterator[bytes]:
+    """Yield what ``packed`` decodes to, never more than :data:`_STEP` bytes at a time."""
+    if stream.eof:
+        raise IntegrityError("bytes follow the zstd frame")
+    try:
+        while True:
+            if piece := stream.decompress(packed, _STEP):
+                yield piece
+            packed = b""
+            if _waits(stream):
+                break
+    except zstd.ZstdError as error:
+        raise IntegrityError(f"the zstd frame is damaged: {error}") from error
+    if stream.unused_data:
+        raise IntegrityError("bytes follow the zstd frame")
+
+
+def _waits(stream: zstd.ZstdDecompressor) -> bool:
+    """Return whether ``stream`` can give nothing more from what it has."""
+    return stream.eof or stream.needs_input
+
+
+def open_frames(source: IO[bytes]) -> IO[bytes]:
+    """Return a file of what all frames of ``source`` decode to; reading raises :data:`DECODE_ERRORS` on damage.
+
+    Closing it leaves ``source`` open.
+    """
+    return cast("IO[bytes]", zstd.ZstdFile(cast("Any", source), "rb", options=OPTIONS))

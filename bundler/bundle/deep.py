@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-import zstandard
-
-from bundler.archive.frames import MAX_WINDOW
+from bundler.archive.frames import DECODE_ERRORS, open_frames
 from bundler.bundle.layout import BLOBS, plan_groups
 from bundler.bundle.reader import Bundle
 from bundler.bundle.tarball import Forward, read_members
@@ -42,9 +40,8 @@ def _check_volume(
         progress(blob.size)
     expected = {f"{BLOBS}{blob.sha256}": blob for blob in volume.blobs}
     with bundle.medium.open(volume.name) as file:
-        decoder = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
         try:
-            source = Forward(decoder.stream_reader(file, read_across_frames=True, closefd=False))
+            source = Forward(open_frames(file))
             for member in read_members(source):
                 if member.kind == "link" and (member.name, member.to) in links:
                     continue
@@ -52,7 +49,7 @@ def _check_volume(
                     raise FormatError(f"{volume.name} unpacks to {member.name!r}, which is not listed")
                 blob = expected.pop(member.name)
                 _check_member(source, volume.name, blob.sha256, blob.size)
-        except zstandard.ZstdError as error:
+        except DECODE_ERRORS as error:
             raise IntegrityError(f"{volume.name} is damaged: {error}") from error
     if expected:
         raise FormatError(f"{volume.name} does not unpack to {min(expected)}")

@@ -6,7 +6,7 @@ import string
 from collections.abc import Iterable
 from importlib import resources
 
-from bundler.archive.frames import compress_frame
+from bundler.archive.compress import compress_frame
 from bundler.bundle.layout import NAMESPACE
 from bundler.bundle.tarball import END, file_header, padding
 from bundler.clock import iso

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import zstandard
-
-from bundler.archive.frames import MAX_WINDOW, decompress_frame
+from bundler.archive.frames import DECODE_ERRORS, decompress_frame, open_frames
 from bundler.bundle.layout import BUNDLE_JSON, EVIDENCE, SUMS
 from bundler.bundle.medium import Medium, open_medium, read_bounded
 from bundler.bundle.tarball import Forward, read_members
@@ -172,13 +171,13 @@ def read_evidence(data: bytes) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     left = MAX_EVIDENCE
     try:
-        with zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(data) as stream:
+        with open_frames(io.BytesIO(data)) as stream:
             source = Forward(stream)
             for member in read_members(source):
                 left -= member.size
                 if member.kind != "file" or left < 0:
                     raise FormatError(f"{EVIDENCE}: {member.name!r} is no file, or too large")
                 found[member.name] = source.read(member.size)
-    except zstandard.ZstdError as error:
+    except DECODE_ERRORS as error:
         raise FormatError(f"{EVIDENCE} is damaged: {error}") from error
     return found

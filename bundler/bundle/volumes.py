@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from bundler.archive.frames import compress_frame
+from bundler.archive.compress import compress_frame
 from bundler.bundle.layout import BLOBS, LinkMember, VolumeGroup
 from bundler.bundle.tarball import END, file_header, link_header, padding
 from bundler.errors import IntegrityError, SpaceError

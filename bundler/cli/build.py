@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
 import bundler.cli.commands
+from bundler.cli.configuration import configuration
 from bundler.cli.context import Output
-from bundler.cli.shell import add_common_options, run
+from bundler.cli.options import prepare
+from bundler.cli.sections import SectionedGroup
+from bundler.cli.shell import run
 from bundler.version import own_version
 
 EPILOG = """\b
@@ -23,8 +28,15 @@ A first bundle:
 """
 
 
-class CommandFiles(click.Group):
+class CommandFiles(SectionedGroup):
     """Find commands by file; only the one that runs is imported."""
+
+    sections: ClassVar[Mapping[str, Sequence[str]]] = {
+        "Write a manifest": ("manifest", "adopt", "constraints"),
+        "Make a bundle": ("lock", "build", "review", "sign"),
+        "Look at a bundle": ("verify", "inspect", "diff", "cat", "extract"),
+        "This program": ("config", "completion"),
+    }
 
     def list_commands(self, _context: click.Context) -> list[str]:
         """Return the names of the files below :mod:`bundler.cli.commands`."""
@@ -35,8 +47,7 @@ class CommandFiles(click.Group):
         if name not in self.list_commands(_context):
             return None
         command: click.Command = importlib.import_module(f"bundler.cli.commands.{name}").command
-        add_common_options(command)
-        return command
+        return prepare(command, (name,))
 
 
 @click.group(
@@ -48,7 +59,6 @@ class CommandFiles(click.Group):
 @click.option(
     "--store",
     type=click.Path(file_okay=False, path_type=Path),
-    envvar="BUNDLE_STORE",
     help="Content-addressed store, shared between runs (default: in the user's cache directory).",
 )
 @click.pass_obj
@@ -57,6 +67,9 @@ def group(output: Output, store: Path | None) -> None:
     output.store_path = store
 
 
+prepare(group)
+
+
 def main() -> None:
     """Run `bundle-build` and leave with its exit status."""
-    sys.exit(run(group, "bundle-build"))
+    sys.exit(run(group, "bundle-build", configuration))

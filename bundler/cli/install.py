@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 
 import click
 
 from bundler.cli.commands.verify import make_command
-from bundler.cli.shell import add_common_options, run
+from bundler.cli.options import prepare
+from bundler.cli.shell import run
+from bundler.version import own_version
 
 EPILOG = """\b
 First, check this program itself with stock tools: README.txt beside it says how.
@@ -17,13 +18,13 @@ First, check this program itself with stock tools: README.txt beside it says how
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(version("offline-bundler"), prog_name="bundle-install")
+@click.version_option(own_version(), prog_name="bundle-install")
 def group() -> None:
     """Check a bundle at a site without a network."""
 
 
 group.add_command(make_command(lambda: None))
-add_common_options(group)
+prepare(group)
 
 
 def main() -> None:

@@ -1,204 +1,79 @@
-"""Show events: progress bars on a terminal, plain lines elsewhere, JSON lines on request. Always on stderr."""
+"""Show events on stderr: progress bars on a terminal, plain lines elsewhere, JSON lines on request."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from collections.abc import Callable
+from typing import Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
 from rich.text import Text
 
+from bundler.cli.bars import BarRenderer, message_line
+from bundler.cli.context import Output, make_console
+from bundler.cli.stages import Summary, human_size, stage_line, title
+from bundler.clock import stopwatch
 from bundler.errors import BundlerError
-from bundler.events import (
-    Emit,
-    Event,
-    ItemFinished,
-    ItemStarted,
-    Noted,
-    StageAdvanced,
-    StageFinished,
-    StageStarted,
-    Warned,
-)
+from bundler.events import Event, ItemFinished, ItemStarted, Noted, StageFinished, StageStarted, Warned
 
-#: What people read for a stage's name.
-TITLES = {
-    "resolve": "Resolve",
-    "fetch": "Fetch",
-    "git": "Git sources",
-    "build": "Build wheels",
-    "check": "Check wheels",
-    "layers": "Make layers",
-    "archives": "Venv archives",
-    "proof": "Prove venvs",
-    "attest": "SBOM, provenance",
-    "installer": "Installer",
-    "pack": "Pack",
-    "sign": "Sign",
-    "verify": "Verify",
-}
+__all__ = ["JsonRenderer", "LineRenderer", "Rendering", "human_size", "show_error"]
+
+#: A log that nobody writes to looks stuck: a running stage gives a line at least this often (seconds).
+_HEARTBEAT = 30.0
+_NAMED = 3
 
 
-def human_size(size: float) -> str:
-    """Return ``size`` bytes as people read it: 12.3 MB (decimal units)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004  # decimal units
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} TB"
+class Renderer(Protocol):
+    """Shows events; any thread may call."""
 
+    def __call__(self, event: Event) -> None: ...
 
-class _Amount(ProgressColumn):
-    """Bytes with speed, or a count, after the task's unit."""
+    def start(self) -> None: ...
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._bytes = DownloadColumn()
-        self._speed = TransferSpeedColumn()
-        self._items = MofNCompleteColumn()
-
-    def render(self, task: Task) -> Text:
-        if task.fields["unit"] == "bytes":
-            return Text.assemble(self._bytes.render(task), "  ", self._speed.render(task))
-        return self._items.render(task)
-
-
-class Summary:
-    """The figures of finished stages, for the table at the end."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, StageFinished] = {}
-
-    def add(self, event: StageFinished) -> None:
-        """Take the figures of a stage; a stage that ran twice adds up."""
-        old = self.stages.get(event.stage)
-        if old is not None:
-            event = dataclasses.replace(
-                event,
-                seconds=old.seconds + event.seconds,
-                items=max(old.items, event.items),
-                reused=max(old.reused, event.reused),
-                size=max(old.size, event.size),
-            )
-        self.stages[event.stage] = event
-
-    def table(self) -> Table:
-        """Return time, items and size per stage."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name, justify in (("stage", "left"), ("time", "right"), ("items", "right"), ("reused", "right")):
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]  # rich's literal
-        table.add_column("size", justify="right")
-        for stage in self.stages.values():
-            table.add_row(
-                TITLES.get(stage.stage, stage.stage),
-                f"{stage.seconds:.1f} s",
-                str(stage.items or ""),
-                str(stage.reused or ""),
-                human_size(stage.size) if stage.size else "",
-            )
-        total = sum(stage.seconds for stage in self.stages.values())
-        table.add_row("total", f"{total:.1f} s", "", "", "", style="bold")
-        return table
-
-
-class BarRenderer:
-    """Progress bars: one line per running stage, with what it works on."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._lock = threading.Lock()
-        self._tasks: dict[str, TaskID] = {}
-        self._running: dict[str, list[str]] = {}
-        self.progress = Progress(
-            TextColumn("[bold]{task.description:<17}"),
-            BarColumn(bar_width=24),
-            _Amount(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("[dim]{task.fields[running]}"),
-            console=console,
-            transient=False,
-        )
-
-    def __call__(self, event: Event) -> None:
-        """Show one event; any thread may call."""
-        with self._lock:
-            self._show(event)
-
-    def _show(self, event: Event) -> None:
-        if isinstance(event, StageStarted):
-            self._start(event)
-        elif isinstance(event, (Noted, Warned)):
-            self.console.print(_line(event))
-        elif isinstance(event, StageFinished):
-            self._finish(event)
-        elif event.stage in self._tasks:
-            self._move(event)
-
-    def _start(self, event: StageStarted) -> None:
-        title = TITLES.get(event.stage, event.stage)
-        self._running[event.stage] = []
-        if event.stage in self._tasks:
-            self.progress.update(self._tasks[event.stage], total=event.total, completed=0)
-            return
-        self._tasks[event.stage] = self.progress.add_task(title, total=event.total, unit=event.unit, running="")
-
-    def _move(self, event: StageAdvanced | ItemStarted | ItemFinished) -> None:
-        task = self._tasks[event.stage]
-        if isinstance(event, StageAdvanced):
-            self.progress.advance(task, event.amount)
-            return
-        running = self._running[event.stage]
-        if isinstance(event, ItemStarted):
-            running.append(event.item)
-        elif event.item in running:
-            running.remove(event.item)
-        self.progress.update(task, running=" ".join(running[:3])[:60])
-
-    def _finish(self, event: StageFinished) -> None:
-        task = self._tasks.get(event.stage)
-        if task is None:
-            return
-        entry = self.progress.tasks[self.progress.task_ids.index(task)]
-        total = entry.total if entry.total is not None else max(entry.completed, 1)
-        self.progress.update(task, total=total, completed=total, running="")
+    def stop(self) -> None: ...
 
 
 class LineRenderer:
-    """One plain line when a stage ends: for logs and pipes."""
+    """One plain line when a stage ends, and now and then while it runs: for logs and pipes."""
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console, *, quiet: bool = False, clock: Callable[[], float] = stopwatch) -> None:
         self.console = console
         self.quiet = quiet
+        self._clock = clock
+        self._last = clock()
+        self._running: list[str] = []
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Do nothing: lines need no preparation."""
+
+    def stop(self) -> None:
+        """Do nothing: lines need no end."""
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, Warned):
-            self.console.print(_line(event))
-        elif self.quiet:
-            return
-        elif isinstance(event, Noted):
-            self.console.print(_line(event))
-        elif isinstance(event, StageFinished):
-            self.console.print(_stage_line(event))
+        with self._lock:
+            if isinstance(event, Warned) or (isinstance(event, Noted) and not self.quiet):
+                self._print(message_line(event))
+            elif not self.quiet:
+                self._show(event)
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, StageFinished):
+            self._print(Text(stage_line(event)))
+        elif isinstance(event, ItemStarted):
+            self._running.append(event.item)
+        elif isinstance(event, ItemFinished) and event.item in self._running:
+            self._running.remove(event.item)
+        if not isinstance(event, (Noted, Warned, StageStarted)) and self._clock() - self._last > _HEARTBEAT:
+            names = f": {' '.join(self._running[:_NAMED])}" if self._running else ""
+            self._print(Text(f"{title(event.stage)} goes on{names}"))
+
+    def _print(self, text: Text) -> None:
+        self._last = self._clock()
+        self.console.print(text)
 
 
 class JsonRenderer:
@@ -208,76 +83,106 @@ class JsonRenderer:
         self.stream = stream
         self._lock = threading.Lock()
 
+    def start(self) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
     def __call__(self, event: Event) -> None:
-        """Write one event; any thread may call."""
-        line = json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)}, sort_keys=True)
+        """Write one event."""
         with self._lock:
-            self.stream.write(line + "\n")
-            self.stream.flush()
+            write_json(self.stream, {"event": type(event).__name__, **dataclasses.asdict(event)})
 
 
-def _stage_line(event: StageFinished) -> Text:
-    parts = [f"{TITLES.get(event.stage, event.stage)}: {event.seconds:.1f} s"]
-    if event.items:
-        parts.append(f"{event.items} items")
-    if event.reused:
-        parts.append(f"{event.reused} reused")
-    if event.size:
-        parts.append(human_size(event.size))
-    return Text(", ".join(parts))
+def write_json(stream: TextIO, value: object) -> None:
+    """Write ``value`` as one line."""
+    stream.write(json.dumps(value, sort_keys=True) + "\n")
+    stream.flush()
 
 
-def _line(event: Noted | Warned) -> Text:
-    if isinstance(event, Noted):
-        return Text(event.message)
-    hint = f" ({event.hint})" if event.hint else ""
-    return Text.assemble(("warning: ", "yellow"), f"{event.message}{hint}")
+class Rendering:
+    """The observer of one run: chooses how to show events when the first one comes, and ends with the summary.
 
+    By then the command line is parsed, so that ``--json`` counts wherever it came from.
+    """
 
-@contextmanager
-def rendering(stream: TextIO, *, as_json: bool, quiet: bool, summary: bool = True) -> Iterator[Emit]:
-    """Yield the observer for this run; print the summary when the run ended well and had several stages."""
-    console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
-    totals = Summary()
-    renderer: BarRenderer | LineRenderer | JsonRenderer
-    if as_json:
-        renderer = JsonRenderer(stream)
-    elif quiet or not console.is_terminal:
-        renderer = LineRenderer(console, quiet=quiet)
-    else:
-        renderer = BarRenderer(console)
+    def __init__(self, stream: TextIO, output: Output) -> None:
+        self._stream = stream
+        self._output = output
+        self._console = make_console(stream)
+        self._renderer: Renderer | None = None
+        self._totals = Summary()
+        self._warned: set[tuple[str, str]] = set()
+        self._began = stopwatch()
+        self._lock = threading.Lock()
 
-    def emit(event: Event) -> None:
-        if isinstance(event, StageFinished):
-            totals.add(event)
+    def __enter__(self) -> None:
+        self._output.emit = self
+        self._output.before_result = self.finish
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self._stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event; a warning only once. Any thread may call."""
+        with self._lock:
+            if isinstance(event, Warned):
+                if (event.message, event.hint) in self._warned:
+                    return
+                self._warned.add((event.message, event.hint))
+            if isinstance(event, StageFinished):
+                self._totals.add(event)
+            if self._renderer is None:
+                self._renderer = self._choose()
+                self._renderer.start()
+            renderer = self._renderer
         renderer(event)
 
-    if isinstance(renderer, BarRenderer):
-        with renderer.progress:
-            yield emit
-    else:
-        yield emit
-    if summary and not (as_json or quiet) and len(totals.stages) > 1:
-        console.print(totals.table())
+    def finish(self) -> None:
+        """End the bars and print the summary of a run of several stages, before the result is shown."""
+        self._stop()
+        with self._lock:
+            totals, self._totals = self._totals, Summary()
+        if not (self._output.json or self._output.quiet) and len(totals.stages) > 1:
+            self._console.print(totals.table(stopwatch() - self._began))
+
+    def _stop(self) -> None:
+        with self._lock:
+            renderer, self._renderer = self._renderer, None
+        if renderer is not None:
+            renderer.stop()
+
+    def _choose(self) -> Renderer:
+        if self._output.json:
+            return JsonRenderer(self._stream)
+        if self._output.quiet or not self._stream.isatty() or self._console.is_dumb_terminal:
+            return LineRenderer(self._console, quiet=self._output.quiet)
+        return BarRenderer(self._console)
 
 
 def show_error(error: BundlerError, stream: TextIO, *, as_json: bool) -> None:
-    """Write one error: message, every problem, hint."""
+    """Write one error: message, every problem, what a program said last, hint."""
+    output = getattr(error, "output", "")
     if as_json:
         document = {
+            "event": "Failed",
             "error": error.rule,
             "exit_code": error.exit_code,
             "message": error.message,
             "hint": error.hint,
             "problems": [dataclasses.asdict(problem) for problem in error.problems],
+            **({"output": output} if output else {}),
         }
-        stream.write(json.dumps(document, sort_keys=True) + "\n")
+        write_json(stream, document)
         return
-    console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
+    console = make_console(stream)
     console.print(Text.assemble(("error: ", "bold red"), error.message))
     for problem in error.problems:
         console.print(Text(f"  {problem}"))
-    output = getattr(error, "output", "")
     for line in output.splitlines()[-20:]:
         console.print(Text(f"  | {line}"))
     if error.hint:

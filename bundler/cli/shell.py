@@ -1,120 +1,88 @@
-"""What both command lines share: common options, configuration, and how a run ends."""
+"""How a run of either command line begins and ends: configuration, errors, signals, exit status."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
-import yaml
+from click.core import ParameterSource
 
 from bundler.cli.context import Output
-from bundler.cli.render import rendering, show_error
+from bundler.cli.options import configuration_file, environment_name, option_name
+from bundler.cli.render import Rendering, show_error
 from bundler.errors import BundlerError, InterruptedByUser, SpaceError, StoreError, UsageError
 from bundler.process import end_children
 
-
-def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
-        if value:
-            setattr(context.ensure_object(Output), name, value)
-
-    return callback
+#: Reads the defaults of a program from its configuration file.
+Defaults: TypeAlias = Callable[[str, click.Group], dict[str, Any]]
 
 
-def _common_options() -> list[click.Option]:
-    return [
-        click.Option(
-            ["--json"], is_flag=True, expose_value=False, is_eager=True, callback=_set("json"),
-            help="Result as JSON on stdout, events as JSON lines on stderr.",
-        ),
-        click.Option(
-            ["-q", "--quiet"], is_flag=True, expose_value=False, is_eager=True, callback=_set("quiet"),
-            help="Only warnings, errors and the result.",
-        ),
-    ]  # fmt: skip
+def no_defaults(_program: str, _group: click.Group) -> dict[str, Any]:
+    """Read no configuration file."""
+    return {}
 
 
-def add_common_options(command: click.Command) -> None:
-    """Give ``command`` and its subcommands the options that every command has."""
-    if isinstance(command, click.Group):
-        for child in command.commands.values():
-            add_common_options(child)
-        return
-    taken = {option for parameter in command.params for option in parameter.opts}
-    command.params += [option for option in _common_options() if not taken & set(option.opts)]
-
-
-def configuration(program: str) -> dict[str, Any]:
-    """Return the defaults that the user set for ``program``: ``<config>/<program>/config.yaml``.
-
-    The file maps command to option to value; options win over environment (``BUNDLE_…``), that over the file.
-
-    Raises:
-        UsageError: The file is not a YAML mapping.
-    """
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    path = Path(os.environ.get("BUNDLE_CONFIG") or Path(base) / program / "config.yaml")
-    if not path.is_file():
-        return {}
-    try:
-        found = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML: {error}") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: must map commands to their options", hint="e.g. build: {out: /srv/bundles}")
-    return found
-
-
-def run(group: click.Group, program: str) -> int:
+def run(group: click.Group, program: str, defaults: Defaults = no_defaults) -> int:
     """Run the command line and return its exit status; errors become one message, never a traceback."""
-    arguments = sys.argv[1:]
-    as_json = "--json" in arguments
-    quiet = as_json or "--quiet" in arguments or "-q" in arguments
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    # Flags that may stand anywhere are looked for at once, so that even a wrong command line is answered in JSON.
+    given = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    as_json = "--json" in given
+    output = Output(json=as_json, quiet=as_json or "--quiet" in given or "-q" in given)
+    _stop_on_signals(output)
     try:
-        return _run(group, program, Output(json=as_json, quiet=quiet))
-    except click.ClickException as error:
+        status = _run(group, program, output, defaults)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        return _fail(_translate(error), output) if not _reader_left() else 0
+    except OSError as error:
+        return _fail(_translate(error), output)
+    except BundlerError as error:
+        return _fail(error, output)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show(sys.stderr)
         return error.exit_code
-    except BundlerError as error:
-        return _fail(error, as_json=as_json)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except OSError as error:
-        return _fail(_translate(error), as_json=as_json)
+    except click.ClickException as error:
+        return _fail(_usage(error, program), output)
+    return status
 
 
-def _run(group: click.Group, program: str, output: Output) -> int:
-    with rendering(sys.stderr, as_json=output.json, quiet=output.quiet) as emit:
-        output.emit = emit
-        status = group.main(
-            prog_name=program,
-            standalone_mode=False,
-            obj=output,
-            default_map=configuration(program),
-            auto_envvar_prefix="BUNDLE",
-        )
+def _run(group: click.Group, program: str, output: Output, defaults: Defaults) -> int:
+    completing = f"_{program}_COMPLETE".replace("-", "_").upper() in os.environ
+    with Rendering(sys.stderr, output):
+        found = {} if completing else defaults(program, group)
+        status = group.main(prog_name=program, standalone_mode=False, obj=output, default_map=found)
     return status if isinstance(status, int) else 0
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
-    """End on a signal at once: every write is atomic, so there is nothing to unwind but our children."""
-    end_children()
-    if sys.stderr.isatty():
-        sys.stderr.write("\x1b[?25h\n")
-    stopped = InterruptedByUser("stopped; a rerun goes on where it was")
-    show_error(stopped, sys.stderr, as_json="--json" in sys.argv)
-    sys.stderr.flush()
-    os._exit(stopped.exit_code if number == signal.SIGINT else 128 + number)
+def _fail(error: BundlerError, output: Output) -> int:
+    try:
+        show_error(error, sys.stderr, as_json=output.json)
+    except BrokenPipeError:
+        _reader_left()
+    return error.exit_code
+
+
+def _usage(error: click.ClickException, program: str) -> UsageError:
+    """Translate what click found wrong; a wrong value says where it was set if that was not the command line."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else program
+    hint = f"{command} --help explains the options"
+    option = getattr(error, "param", None)
+    if isinstance(option, click.Option) and context is not None:
+        source = context.get_parameter_source(option.name or "")
+        if source is ParameterSource.ENVIRONMENT:
+            hint = f"the environment sets it: {environment_name(tuple(command.split()[1:]), option)}"
+        elif source is ParameterSource.DEFAULT_MAP:
+            hint = f"{configuration_file(program)} sets it: {option_name(option)}"
+    return UsageError(error.format_message(), hint=hint)
 
 
 def _translate(error: OSError) -> BundlerError:
@@ -126,6 +94,39 @@ def _translate(error: OSError) -> BundlerError:
     return StoreError(f"{error.filename or 'input/output'}: {error.strerror or error}")
 
 
-def _fail(error: BundlerError, *, as_json: bool) -> int:
-    show_error(error, sys.stderr, as_json=as_json)
-    return error.exit_code
+def _reader_left() -> bool:
+    """Return whether who reads our output (`| head`) has gone; nothing more is said to it then."""
+    poll = select.poll()
+    for number in (1, 2):
+        poll.register(number, 0)
+    gone = [number for number, events in poll.poll(0) if events & (select.POLLERR | select.POLLHUP)]
+    null = os.open(os.devnull, os.O_WRONLY)
+    for number in gone:
+        os.dup2(null, number)
+    os.close(null)
+    return bool(gone)
+
+
+def _stop_on_signals(output: Output) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A shell's background job and nohup ignore some on purpose.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _Stop(output))
+
+
+class _Stop:
+    """End on a signal at once: every write is atomic, so there is nothing to unwind but our children."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Say so in one line, past all buffers (this may have interrupted a write), and leave."""
+        end_children()
+        text = io.StringIO()
+        stopped = InterruptedByUser("stopped; a rerun goes on where it was")
+        stopped.exit_code = 128 + number
+        show_error(stopped, text, as_json=self._output.json)
+        show_cursor = b"\x1b[?25h\n" if sys.stderr.isatty() else b""
+        os.write(2, show_cursor + text.getvalue().encode())
+        os._exit(stopped.exit_code)

@@ -30,7 +30,7 @@ class IndexConfig:
     folders: tuple[Path, ...] = ()
     cert: str | None = None
     client_cert: str | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def bound(self) -> dict[str, IndexSpec]:

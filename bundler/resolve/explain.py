@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from bundler.model.constraints import Effective
 from bundler.resolve.port import CONSTRAINT, REQUESTED
 
 _LONGEST_CHAIN = 12
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ def explain(
     error: ResolutionFailed, asked: Sequence[Asked], effective: Effective | None, what: str
 ) -> ResolutionFailed:
     """Return the failure with chains from venvs to what they want, and the constraints that stand against them."""
-    edges = tuple(edge for edge in error.problems if edge.where)
+    edges = _folded(edge for edge in error.problems if edge.where)
     told = [edge for edge in error.problems if not edge.where]
     names = {found for edge in edges if (found := _name(edge.what))} | _mentioned(told)
     problems = [
@@ -42,6 +44,17 @@ def explain(
         hint=error.hint
         or "change a requirement, or put a constraint into a layer above the one that stands against it",
         problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def _folded(edges: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the edges, those of many versions of one package that want the same as one."""
+    groups: dict[tuple[str, str], list[Problem]] = {}
+    for edge in edges:
+        groups.setdefault((_name(edge.where), edge.what), []).append(edge)
+    return tuple(
+        group[0] if len(group) == 1 else Problem(where=f"{name} ({len(group)} versions)", what=what)
+        for (name, what), group in groups.items()
     )
 
 
@@ -71,8 +84,10 @@ def _ways(
     before = [one for one in wanted_by.get(asker, ()) if one.where != CONSTRAINT]
     if not before or len(seen) > _LONGEST_CHAIN or edge.where in seen:
         direct = [one for one in asked if _name(one.text) == asker]
-        where = _venvs(direct[0].text, asked) if direct else edge.where
-        yield where, " → ".join(reversed((*seen, edge.where)))
+        if direct:
+            yield _venvs(direct[0].text, asked), " → ".join(reversed((*seen, edge.where)))
+        else:
+            yield edge.where, " → ".join(reversed(seen))
         return
     for one in before:
         yield from _ways(one, wanted_by, asked, (*seen, edge.where))
@@ -119,7 +134,5 @@ def _same(left: str, right: str) -> bool:
 
 
 def _name(text: str) -> str:
-    try:
-        return str(canonicalize_name(Requirement(text).name))
-    except InvalidRequirement:
-        return ""
+    match = _NAME.match(text)
+    return str(canonicalize_name(match[0])) if match else ""

@@ -45,10 +45,12 @@ def read_conflict(lines: Iterable[str]) -> tuple[Problem, ...]:
 def _edge(line: str) -> Problem | None:
     asked = _ASKED.match(line)
     if asked:
-        return Problem(where=CONSTRAINT if asked["constraint"] else REQUESTED, what=asked["wanted"].strip())
+        return Problem(
+            where=CONSTRAINT if asked["constraint"] else REQUESTED, what=asked["wanted"].strip().replace(" and ", ",")
+        )
     wants = _WANTS.match(line)
     if wants:
         where = f"{canonicalize_name(wants['name'])}=={wants['version']}"
-        return Problem(where=where, what=wants["wanted"].strip())
+        return Problem(where=where, what=wants["wanted"].strip().replace(" and ", ","))
     none = _NONE.search(line)
     return Problem(where="", what=f"there is no version {none['wanted'].strip()}") if none else None

@@ -58,6 +58,7 @@ class _Run:
         argv += ["--python-version", oldest_python(request.targets), "--python", self._interpreter()]
         argv += ["--constraints", "constraints.txt", "--build-constraints", "build-constraints.txt"]
         argv += ["--index-strategy", "first-index", "--output-file", output, *options]
+        argv += self._refreshed()
         argv += [part for name in self.loose() for part in ("--only-binary", name)]
         argv += [part for folder in request.indexes.folders for part in ("--find-links", str(folder.resolve()))]
         secrets = secrets_of(env)
@@ -86,6 +87,13 @@ class _Run:
         self.write("build-constraints.txt", self.request.build_constraints)
         if self.request.indexes.client_cert:
             env.setdefault("SSL_CLIENT_CERT", self.request.indexes.client_cert)
+
+    def _refreshed(self) -> list[str]:
+        """Return options that look again for versions, where that is what an upgrade wants."""
+        upgrade = self.request.upgrade
+        if isinstance(upgrade, frozenset):
+            return [part for name in sorted(upgrade) for part in ("--refresh-package", name)]
+        return ["--refresh"] if upgrade else []
 
     def loose(self) -> list[str]:
         """Return bound packages whose binding uv does not know yet: a namesake of theirs must never be built."""
@@ -217,7 +225,7 @@ def refuse_strangers(
 
 def _warnings(stderr: str) -> tuple[str, ...]:
     lines = (line.removeprefix(_WARNING) for line in stderr.splitlines() if line.startswith(_WARNING))
-    return tuple(dict.fromkeys(line for line in lines if "Python" not in line))
+    return tuple(dict.fromkeys(line for line in lines if not line.startswith("The requested Python")))
 
 
 def _error(stderr: str) -> Exception:

@@ -48,15 +48,21 @@ def _asker(source: str) -> str:
 
 
 def _one(asker: str, wanted: str, *, verb: bool) -> Iterator[Problem]:
-    text = wanted.replace(_ONE_OF, "").strip().rstrip(",.")
+    text = wanted.strip().rstrip(",.")
     if not asker or not text or (not verb and " " in text):
         return
-    word = text.split()[0].rstrip(",")
+    alternatives = text.removeprefix(_ONE_OF).split() if text.startswith(_ONE_OF) else text.split()[:1]
+    words = [word.rstrip(",") for word in alternatives]
+    if all(map(_is_requirement, words)):
+        yield Problem(where=asker if verb else CONSTRAINT, what=" or ".join(words))
+
+
+def _is_requirement(word: str) -> bool:
     try:
         Requirement(word.replace("==*", ""))
     except InvalidRequirement:
-        return
-    yield Problem(where=asker if verb else CONSTRAINT, what=word)
+        return False
+    return True
 
 
 def _absent(text: str) -> Iterator[Problem]:

@@ -51,7 +51,7 @@ def submodules(git: Git, mirror: Path, source: GitSource) -> tuple[Submodule, ..
     return tuple(
         Submodule(
             path=path,
-            source=replace(source, url=_absolute(source.url, urls[path]), commit=commit, subdirectory=""),
+            source=replace(source, url=submodule_url(source.url, urls[path]), commit=commit, subdirectory=""),
         )
         for path, commit in sorted(links.items())
     )
@@ -110,7 +110,7 @@ def _urls(git: Git, mirror: Path, commit: str) -> dict[str, str]:
     return {entry["path"]: entry["url"] for entry in sections.values() if "path" in entry and "url" in entry}
 
 
-def _absolute(base: str, url: str) -> str:
+def submodule_url(base: str, url: str) -> str:
     """Return a submodule's URL; one that starts with ./ or ../ is relative to the repository (gitmodules(5)).
 
     Raises:

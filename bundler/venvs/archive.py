@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bundler.archive.compress import compress_frame
 from bundler.archive.extract import Extraction
-from bundler.archive.frames import MAX_HEADER, compress_frame, content_size, decompress_frame
+from bundler.archive.frames import MAX_HEADER, content_size, decompress_frame
 from bundler.archive.tar import END
 from bundler.clock import stopwatch
 from bundler.errors import LayerCollision, Problem, StoreError

@@ -16,7 +16,7 @@ from typing import Any
 
 import zstandard
 
-from bundler.archive.frames import LEVEL, compress_frame
+from bundler.archive.compress import LEVEL, compress_frame
 from bundler.archive.tar import TarEntry, segment, segment_size, with_directories
 from bundler.model.lock import GitSource
 from bundler.model.target import Python

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import zstandard
 from virtualenv.seed.wheels.embed import get_embed_wheel
 
+from bundler.archive.frames import DECODE_ERRORS, open_frames
 from bundler.errors import CommandFailed
 from bundler.files import chunks, write
 from bundler.process import Command, run
@@ -91,7 +91,7 @@ def _unpack(request: ProofRequest, store: Store, into: Path) -> None:
         if digest == request.archive:
             run(Command(argv=["tar", "-xf", str(plain), "-C", str(into)], env=env))
             plain.unlink()
-    except (zstandard.ZstdError, CommandFailed) as error:
+    except (*DECODE_ERRORS, CommandFailed) as error:
         raise cannot(request, f"its archive does not unpack: {error}", "run the build again") from error
     if digest != request.archive:
         raise cannot(request, "its blobs are not those of the archive", "run the build again")
@@ -100,14 +100,13 @@ def _unpack(request: ProofRequest, store: Store, into: Path) -> None:
 def _decode(request: ProofRequest, store: Store, plain: Path) -> str:
     """Write the archive's tar and return the digest of the compressed bytes."""
     digest = hashlib.sha256()
-    decoder = zstandard.ZstdDecompressor()
     with plain.open("wb") as sink:
         for blob in request.blobs:
             with store.open(blob) as source:
                 for piece in chunks(source):
                     digest.update(piece)
                 source.seek(0)
-                with decoder.stream_reader(source, read_across_frames=True, closefd=False) as reader:
+                with open_frames(source) as reader:
                     sink.writelines(chunks(reader))
     return digest.hexdigest()
 

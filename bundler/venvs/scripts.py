@@ -43,7 +43,7 @@ def _kept():
     path = os.path.join(os.path.dirname(os.path.realpath(__file__)), {kept!a})
     with open(path, "rb") as file:
         return compile(file.read(), path, "exec", dont_inherit=True)
-exec(_kept(), globals())
+exec(globals().pop("_kept")(), globals())
 """
 
 

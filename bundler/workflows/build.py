@@ -27,6 +27,7 @@ from bundler.model.wheel import WheelSet
 from bundler.resolve.drivers import choose_resolver
 from bundler.signing.development import config_directory, development_key
 from bundler.sources.fetch import fetch_all
+from bundler.sources.metadata import check_metadata
 from bundler.store.cas import Store
 from bundler.version import own_version
 from bundler.wheels.provide import Provider, provide_wheels
@@ -156,7 +157,13 @@ def _wheels(
     targets = {plan.target.name: plan.target for plan in plans.values()}
 
     def fetch(artifacts: Sequence[Artifact]) -> object:
-        return fetch_all(artifacts, store, services.client, emit)
+        fresh = [artifact for artifact in artifacts if not store.has(artifact.sha256)]
+        found = fetch_all(artifacts, store, services.client, emit)
+        # What was locked by METADATA read in part must be what the whole wheel says.
+        for artifact in fresh:
+            if artifact.name.endswith(".whl"):
+                check_metadata(artifact, store)
+        return found
 
     provider = Provider(
         store=store,

@@ -20,7 +20,7 @@ from bundler.errors import CommandFailed, EnvironmentProblem
 from bundler.events import Emit, StageFinished, StageStarted
 from bundler.files import sha256_of
 from bundler.model.index import IndexConfig
-from bundler.model.target import Python, make_target
+from bundler.model.target import Python, Target, make_target
 from bundler.process import Command, run
 from bundler.store.cas import Blob, Store, key_of
 
@@ -28,6 +28,7 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 ARCHES = ("x86_64", "aarch64")
 #: The newest glibc whose wheels are accepted: that of the oldest distribution we install on (Debian 11).
 GLIBC = (2, 31)
+_STABLE_ABIS = frozenset(f"cp3{minor}" for minor in range(2, 11))
 ENTRY_POINT = "bundler.cli.install"
 REQUIREMENTS = Path(__file__).with_name("installer_requirements.txt")
 #: A fixed date, so that the same content gives the same file: zip's oldest.
@@ -83,10 +84,15 @@ def complete_platforms(pythons: Sequence[str] = PYTHONS, arches: Sequence[str] =
             interpreter = Python(full_version=f"{python}.0", executable=f"/usr/bin/python{python}")
             target = make_target("linux", "0", arch, interpreter, GLIBC)
             documents[f"{interpreter.tag}-{arch}"] = json.dumps(
-                {"marker_environment": target.markers, "compatible_tags": [str(tag) for tag in target.tags]},
+                {"marker_environment": target.markers, "compatible_tags": _tags(target)},
                 sort_keys=True,
             )
     return documents
+
+
+def _tags(target: Target) -> list[str]:
+    """Return the target's tags without the stable ABIs of newer Pythons: one wheel of a package serves them all."""
+    return [str(tag) for tag in target.tags if tag.abi != "abi3" or tag.interpreter in _STABLE_ABIS]
 
 
 def build_installer(store: Store, indexes: IndexConfig, emit: Emit) -> Blob:

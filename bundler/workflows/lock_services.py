@@ -47,6 +47,7 @@ class LockServices:
     client: HttpClient
     git: GitSources
     reader: LayerReader
+    host: HostEnvironment
 
     @property
     def sources(self) -> Sources:
@@ -71,16 +72,11 @@ class LockServices:
 
     def environment(self, target: Target) -> BuildEnvironment:
         """Return where questions about a source are answered: the target's own Python where this host has it."""
-        scratch = self.store.root / "host"
-        own = HostEnvironment(scratch)
-        same = (target.distro, target.version, target.arch) == (
-            own.target.distro,
-            own.target.version,
-            own.target.arch,
-        )
-        if same and target.name != own.target.name and Path(target.python.executable).exists():
-            return HostEnvironment(scratch, target=target)
-        return own
+        own = self.host.target
+        same = (target.distro, target.version, target.arch) == (own.distro, own.version, own.arch)
+        if same and target.name != own.name and Path(target.python.executable).exists():
+            return HostEnvironment(self.store.root / "host", target=target)
+        return self.host
 
 
 @contextlib.contextmanager
@@ -103,6 +99,7 @@ def lock_services(loaded: LoadedManifest, resolver: Resolver, store: Store, emit
             client=client,
             git=git,
             reader=LayerReader(root=loaded.root, fetch=fetch, read_git=git.show_file),
+            host=HostEnvironment(store.root / "host"),
         )
 
 

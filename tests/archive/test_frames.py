@@ -11,7 +11,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.archive.frames import MAX_WINDOW, compress_frame, content_size, decompress_frame
+from bundler.archive.compress import compress_frame
+from bundler.archive.frames import MAX_WINDOW, content_size, decompress_frame
 from bundler.errors import IntegrityError
 
 PIECES = st.lists(st.binary(max_size=2000), max_size=20)

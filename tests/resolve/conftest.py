@@ -24,7 +24,11 @@ from bundler.model.target import Target, known_target
 LOGIN = ("reader", "s3cr3t-word")
 BACKEND = '''
 """A build backend without requirements of its own: metadata and wheels from two lines of PROJECT."""
-import pathlib, zipfile
+import base64, hashlib, pathlib, zipfile
+
+def row(path, text):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+    return f"{path},sha256={digest},{len(text.encode())}\\n"
 
 NAME, VERSION, *REQUIRES = pathlib.Path("PROJECT").read_text().splitlines()
 METADATA = f"Metadata-Version: 2.1\\nName: {NAME}\\nVersion: {VERSION}\\n" + "".join(
@@ -52,7 +56,7 @@ def build_wheel(directory, settings=None, metadata=None):
         f"{info}/METADATA": METADATA,
         f"{info}/WHEEL": "Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
     }
-    files[f"{info}/RECORD"] = "".join(f"{path},,\\n" for path in (*files, f"{info}/RECORD"))
+    files[f"{info}/RECORD"] = "".join(row(*item) for item in files.items()) + f"{info}/RECORD,,\\n"
     with zipfile.ZipFile(pathlib.Path(directory, name), "w") as archive:
         for path, text in files.items():
             archive.writestr(path, text)
@@ -132,9 +136,11 @@ class LocalIndex:
         build: Sequence[str] = (),
         hook: str = "",
         mark: str = "",
+        static: bool = False,
     ) -> Path:
         files = source_files(name, version, requires, build)
-        files["PKG-INFO"] = metadata_text(name, version, requires)
+        described = metadata_text(name, version, requires)
+        files["PKG-INFO"] = described.replace("2.1", "2.2", 1) if static else described
         if hook:
             files["HOOK"] = hook
         if mark:
@@ -176,6 +182,10 @@ class _Handler(SimpleHTTPRequestHandler):
             self.end_headers()
             return
         super().do_GET()
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         pass

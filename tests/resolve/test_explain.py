@@ -67,6 +67,16 @@ def test_a_constraint_that_no_layer_states_stays(layers: Effective) -> None:
     assert [str(problem) for problem in found.problems] == ["constraint: strange==1"]
 
 
+def test_many_versions_that_want_the_same_are_one_line(layers: Effective) -> None:
+    """A tool that tried every version of a package does not fill the screen with them."""
+    tried = [Problem(where=f"sdk=={number}.0", what="lib>=7") for number in range(90)]
+
+    found = explain(ResolutionFailed("no", problems=tried), [], layers, "web")
+
+    assert str(found.problems[0]) == "sdk (90 versions): wants lib>=7"
+    assert len(found.problems) < 5
+
+
 def test_circular_chains_end(layers: Effective) -> None:
     """Packages that want each other do not keep the explanation from ending."""
     error = ResolutionFailed("no", problems=[Problem(where="a==1", what="b>=1"), Problem(where="b==1", what="a>=1")])
@@ -90,6 +100,13 @@ def test_circular_chains_end(layers: Effective) -> None:
         (
             "Because nothere was not found in the package registry and bundle-requirements depends on nothere, we …",
             [(REQUESTED, "nothere"), ("", "nothere is in no index")],
+        ),
+        (
+            """Because sdk>=0.28 depends on one of:
+                 patch>=1.16,<1.20
+                 patch>1.20
+             and patch<1, we can conclude that sdk>=0.28 cannot be used.""",
+            [("sdk>=0.28", "patch>=1.16,<1.20 or patch>1.20"), (CONSTRAINT, "patch<1")],
         ),
         ("something new that says nothing we know", []),
     ],

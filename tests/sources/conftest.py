@@ -45,14 +45,14 @@ class Page:
     length: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Request:
-    """What a client asked for, and how many bytes of body it was sent."""
+    """What a client asked for, and how many bytes of body it was sent; noted before they go out."""
 
     method: str
     path: str
     headers: dict[str, str]
-    sent: int
+    sent: int = 0
 
 
 class Loopback(http.server.ThreadingHTTPServer):
@@ -150,27 +150,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_header("Connection", "close")
             self.close_connection = True
-        self.end_headers()
-        sent = 0
-        if self.command == "GET":
-            sent = self._send(body, page or Page())
-        record = Request(method=self.command, path=self.path, headers=dict(self.headers.items()), sent=sent)
+        record = Request(method=self.command, path=self.path, headers=dict(self.headers.items()))
         self.server.requests.append(record)
+        self.end_headers()
+        if self.command == "GET":
+            self._send(body, page or Page(), record)
 
-    def _send(self, body: bytes, page: Page) -> int:
-        stop = page.cuts.pop(0) if page.cuts else len(body)
-        sent = 0
+    def _send(self, body: bytes, page: Page, record: Request) -> None:
+        stop = min(page.cuts.pop(0), len(body)) if page.cuts else len(body)
+        if stop < len(body):
+            self.close_connection = True
         try:
-            for start in range(0, min(stop, len(body)), 1 << 16):
+            for start in range(0, stop, 1 << 16):
                 piece = body[start : min(stop, start + (1 << 16))]
+                record.sent += len(piece)
                 self.wfile.write(piece)
-                sent += len(piece)
                 time.sleep(page.pause)
         except OSError:
             self.close_connection = True
-        if stop < len(body):
-            self.close_connection = True
-        return sent
 
 
 @pytest.fixture(autouse=True)

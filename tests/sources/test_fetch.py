@@ -335,6 +335,7 @@ fetch_all([Artifact(name="a.whl", url=url, sha256=sha256, size=int(size))], Stor
 """
 
 
+@pytest.mark.slow
 def test_a_killed_fetch_is_resumed(server: Loopback, store: Store, client: HttpClient, noise: Any) -> None:
     """After kill -9 half-way the next run asks for fewer bytes than the file has."""
     data = noise(16 * MIB)
@@ -407,6 +408,7 @@ def test_a_password_is_found_nowhere(server: Loopback, store: Store, tmp_path: P
     assert [path for path in held if b"s3cret-word" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_soon_and_keeps_what_came(server: Loopback, store: Store, noise: Any) -> None:
     """Ctrl-C ends a fetch within moments; the bytes so far stay for the next run."""
     data = noise(8 * MIB)

@@ -17,6 +17,7 @@ from bundler.model.index import IndexConfig
 from bundler.model.lock import GitSource
 from bundler.sources.credentials import Credentials
 from bundler.sources.git import GitSources
+from bundler.sources.git_tree import submodule_url
 from bundler.sources.retry import Retry
 from bundler.store.cas import Store
 
@@ -97,7 +98,7 @@ def test_unusable_urls(sources: GitSources, url: str) -> None:
 
 def test_a_missing_repository(sources: GitSources, tmp_path: Path) -> None:
     """A repository that is not there is not tried again and again."""
-    with pytest.raises(GitError, match="does not appear|not found|does not exist"):
+    with pytest.raises(GitError, match=r"does not appear|not found|does not exist"):
         sources.resolve((tmp_path / "none").as_uri(), "main")
 
 
@@ -112,6 +113,7 @@ def test_a_checkout_is_whole(sources: GitSources, repository: Repository, tmp_pa
     assert not (tree / ".git" / "objects" / "info" / "alternates").exists()
 
 
+@pytest.mark.slow
 def test_a_checkout_is_the_same_everywhere(store: Store, repository: Repository, tmp_path: Path) -> None:
     """Umask, line-ending settings and hooks of the user change nothing; modes and times are fixed."""
     repository.git("update-index", "--chmod=+x", "run.sh")
@@ -340,3 +342,26 @@ def test_figures(sources: GitSources, repository: Repository, events: list[Event
     sources.fetch_all([wanted])
 
     assert [(event.items, event.reused) for event in events if isinstance(event, StageFinished)] == [(1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "absolute"),
+    [
+        ("https://git.example/org/repo", "../other", "https://git.example/org/other"),
+        ("https://git.example/org/repo/", "./inner", "https://git.example/org/repo/inner"),
+        ("git@git.example:org/repo", "../other", "git@git.example:org/other"),
+        ("git@git.example:org/repo", "../../x/other", "git@git.example:x/other"),
+        ("/srv/git/repo", "../other", "/srv/git/other"),
+        ("https://git.example/org/repo", "https://b.example/x", "https://b.example/x"),
+    ],
+)
+def test_submodule_urls(base: str, url: str, absolute: str) -> None:
+    """A relative URL of a submodule is taken from its parent's, as git does."""
+    assert submodule_url(base, url) == absolute
+
+
+@pytest.mark.parametrize("url", ["/etc", "file:///srv/private"])
+def test_a_submodule_on_this_machine_is_refused(url: str) -> None:
+    """A repository from elsewhere cannot make us read one that is private here."""
+    with pytest.raises(GitError, match="on this machine"):
+        submodule_url("https://git.example/org/repo", url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,17 @@ from bundler.store.cas import Store
 @pytest.mark.network
 def test_metadata_of_a_whole_service(store: Store, tmp_path: Path) -> None:
     """The metadata of a hundred wheels takes seconds, and equals what the wheels hold."""
-    command = ["uv", "pip", "compile", "-q", "--no-config", "--universal", "--python-version", "3.11", "-"]
+    command = [
+        str(Path(sys.executable).with_name("uv")),
+        "pip",
+        "compile",
+        "-q",
+        "--no-config",
+        "--universal",
+        "--python-version",
+        "3.11",
+        "-",
+    ]
     lock = tmp_path / "pylock.x.toml"
     subprocess.run([*command, "-o", str(lock)], input=b"keystone\n", check=True)
     packages = tomli.loads(lock.read_text())["packages"]

@@ -30,7 +30,7 @@ def command(output: Output, bundle: Path, path: str) -> None:
     if not output.json and sys.stdout.isatty():
         raise UsageError("stdout is a terminal", hint="send it elsewhere: | less, > FILE, or bundle-build extract")
     with open_file(bundle, path) as opened:
-        stdout = click.get_binary_stream("stdout")
+        stdout = sys.stdout.buffer
         for piece in _as_json(opened) if output.json else opened.pieces:
             stdout.write(piece)
         stdout.flush()

@@ -138,6 +138,7 @@ def _render_sizes(output: Output, found: Inspection) -> None:
     sizes, count = found.sizes, len(found.contents.files)
     output.out("")
     output.out(f"{human_size(sizes.files)} in {count} files on a repo host with all targets")
-    factor = f", {sizes.files / sizes.blobs:.1f} times less" if sizes.blobs else ""
+    factor = f" ({sizes.files / sizes.blobs:.1f} to 1)" if sizes.blobs else ""
     output.out(f"{human_size(sizes.blobs)} in distinct blobs: sharing saved {human_size(sizes.saved)}{factor}")
-    output.out(f"{human_size(sizes.medium)} in {len(found.volumes)} volumes on the medium")
+    plural = "" if len(found.volumes) == 1 else "s"
+    output.out(f"{human_size(sizes.medium)} in {len(found.volumes)} volume{plural} on the medium")
