@@ -19,6 +19,7 @@ from bundler.bundle.writer import BundlePlan, write_bundle
 from bundler.clock import stopwatch
 from bundler.errors import PolicyRefused
 from bundler.events import Emit, Noted, StageFinished, StageStarted, Warned, ignore
+from bundler.files import recover_directory, sweep
 from bundler.model.contents import Contents, FileEntry
 from bundler.model.lock import Artifact, Lock
 from bundler.model.plan import VenvPlan
@@ -90,6 +91,9 @@ def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
     signers = _signers(request, emit)
     bundle = request.out / f"{locked.lock.name}-{locked.lock.version}-{locked.lock.sequence}"
     key = build_key(locked.lock_dir, locked.loaded.digest, request.volume_size)
+    # What a killed run left: the old bundle moved aside, a file half written inside it.
+    recover_directory(bundle)
+    sweep(bundle)
     # 2. The same inputs gave this very bundle before: nothing to do.
     unchanged = is_unchanged(request.store, key, bundle)
     if unchanged:
@@ -134,7 +138,7 @@ def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tupl
     )
     evidence = make_evidence(locked.lock, locked.lock_dir, venvs, files, request.store, emit)
     plan = _plan(locked, files, venvs, request)
-    plan = replace(plan, installer=request.store.path(installer.digest), evidence=evidence)
+    plan = replace(plan, installer=request.store.checked(installer.digest), evidence=evidence)
 
     def finish(directory: Path) -> None:
         _sign_missing(directory, signers, emit)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bundler.errors import UsageError
-from bundler.files import replacing_directory, write
+from bundler.files import recover_directory, replacing_directory, write
 from bundler.model.lock import Lock
 from bundler.model.lock_json import INDEX, lock_files, read_lock
 from bundler.model.target import Target
@@ -33,6 +33,7 @@ def find_lock(directory: Path) -> Lock | None:
         LockInvalid: It is not what we write.
         UsageError: The directory holds something else.
     """
+    recover_directory(directory)
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return None
     if not (directory / INDEX).is_file():

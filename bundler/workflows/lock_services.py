@@ -150,8 +150,9 @@ class MetadataDesk:
         return replace(package, origin=DirectorySource(path=relative, sha256=self.directories[str(path.resolve())]))
 
     def _version(self, package: LockedPackage, target: Target) -> str:
-        built_from_tree = package.kind in ("git", "directory")
-        text = self.read(package, target).version if built_from_tree else package.version
+        # Asked here for every source, so that their backends answer in parallel.
+        told = self.read(package, target).version if package.must_build else package.version
+        text = told if package.kind in ("git", "directory") else package.version
         try:
             return str(Version(text))
         except InvalidVersion as error:

@@ -91,7 +91,7 @@ def _start_files(archive: zipfile.ZipFile, members: list[_Member], filename: str
 
 def _is_elf(archive: zipfile.ZipFile, member: _Member) -> bool:
     with archive.open(member.info) as file:
-        return file.read(len(_ELF)) != _ELF
+        return file.read(len(_ELF)) == _ELF
 
 
 def _dist_info(archive: zipfile.ZipFile, members: list[_Member], name: str, filename: str) -> bytes:

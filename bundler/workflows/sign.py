@@ -12,7 +12,7 @@ from bundler.bundle.medium import open_medium
 from bundler.bundle.verification import Verification
 from bundler.errors import SigningFailed, UsageError
 from bundler.events import Emit, ItemFinished, ItemStarted, Noted, StageAdvanced, StageStarted, ignore
-from bundler.files import write_if_changed
+from bundler.files import sweep, write_if_changed
 from bundler.model.contents import Contents
 from bundler.signing import sshkeygen
 from bundler.signing.allowed_signers import AllowedSigner
@@ -65,12 +65,16 @@ def sign(request: SignRequest, emit: Emit = ignore) -> Signed:
     if not request.key.is_file():
         raise UsageError(f"there is no key {request.key}", hint="ssh-keygen -t ed25519 -f KEY makes one")
     key = sshkeygen.public_key(request.key)
+    sweep(request.bundle)  # a signature that a killed run had half written
     sums, contents = _check(request.bundle, emit)
     name = signature_name(request.signer)
     emit(ItemStarted(stage=_STAGE, item=name))
-    if sshkeygen.is_token(key):
+    asks = sshkeygen.asks(request.key, key)
+    if asks:
+        emit(Noted(message=f"ssh-keygen asks for {request.key}: its passphrase, its PIN or a touch", prompt=True))
+    elif sshkeygen.is_token(key):
         emit(Noted(message=f"touch the token of {request.key} when it blinks"))
-    armored = sshkeygen.sign(sums, request.key, NAMESPACE)
+    armored = sshkeygen.sign(sums, request.key, NAMESPACE, terminal=asks)
     _recheck(sums, armored, name, AllowedSigner(principal=request.signer, namespaces=(NAMESPACE,), key=key))
     write_if_changed(request.bundle / name, armored)
     emit(ItemFinished(stage=_STAGE, item=name))
