@@ -143,6 +143,9 @@ class MetadataDesk:
         return [replace(package, version=version) for package, version in zip(placed, versions, strict=True)]
 
     def _placed(self, package: LockedPackage) -> LockedPackage:
+        settings = self.services.loaded.manifest.build.packages.get(package.name)
+        if isinstance(package.origin, GitSource) and settings is not None and settings.submodules:
+            return replace(package, origin=replace(package.origin, submodules=True))
         if not isinstance(package.origin, DirectorySource) or package.origin.sha256:
             return package
         path = Path(package.origin.path)
