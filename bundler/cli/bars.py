@@ -22,7 +22,17 @@ from rich.progress import (
 from rich.text import Text
 
 from bundler.cli.stages import title
-from bundler.events import Event, ItemFinished, ItemStarted, Noted, StageAdvanced, StageFinished, StageStarted, Warned
+from bundler.events import (
+    Event,
+    ItemFinished,
+    ItemStarted,
+    Noted,
+    StageAdvanced,
+    StageFinished,
+    StageStarted,
+    Unit,
+    Warned,
+)
 
 #: As many names as fit beside a bar.
 _NAMED, _WIDTH = 3, 60
@@ -53,6 +63,7 @@ class _Line:
 
     task: TaskID
     total: int | None
+    unit: Unit
     done: int = 0
     running: list[str] = field(default_factory=list)
 
@@ -100,7 +111,7 @@ class BarRenderer:
         if old is not None:
             self._retire(old)
         task = self.progress.add_task(title(event.stage), total=event.total, unit=event.unit, running="")
-        self._lines[event.stage] = _Line(task=task, total=event.total)
+        self._lines[event.stage] = _Line(task=task, total=event.total, unit=event.unit)
 
     def _retire(self, line: _Line) -> None:
         task = self._task(line)
@@ -110,7 +121,8 @@ class BarRenderer:
     def _move(self, event: StageAdvanced | ItemStarted | ItemFinished | StageFinished, line: _Line) -> None:
         if isinstance(event, StageFinished):
             line.running.clear()
-            line.total = line.done = line.total or event.items or line.done or 1
+            whole = max(line.done, 1 if line.unit == "bytes" else event.items)
+            line.total = line.done = whole if line.total is None else line.total
         elif isinstance(event, StageAdvanced):
             # What a cut download has to fetch again was counted already.
             line.done += max(0, event.amount)

@@ -35,7 +35,7 @@ class CommandFiles(SectionedGroup):
         "Write a manifest": ("manifest", "adopt", "constraints"),
         "Make a bundle": ("lock", "build", "review", "sign"),
         "Look at a bundle": ("verify", "inspect", "diff", "cat", "extract"),
-        "This program": ("config", "completion"),
+        "This program": ("config", "store", "completion"),
     }
 
     def list_commands(self, _context: click.Context) -> list[str]:

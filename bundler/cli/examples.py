@@ -56,6 +56,12 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "bundle-build sign dist/tools-1.0-1795123456 --key ~/.ssh/id_ed25519 --signer alice",
         "bundle-build sign dist/tools-1.0-1795123456 --key ~/.ssh/id_ed25519_sk.pub --signer bob",
     ),
+    "store check": ("bundle-build store check",),
+    "store prune": (
+        "bundle-build store prune --older-than 60 --dry-run",
+        "bundle-build store prune --older-than 0",
+    ),
+    "store size": ("bundle-build store size --json",),
     "verify": (
         "bundle-build verify dist/tools-1.0-1795123456 --allowed-signers allowed_signers",
         "bundle-build verify stick/tools.tar --allowed-signers allowed_signers --threshold 2 --deep",
@@ -63,7 +69,9 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def examples(path: tuple[str, ...]) -> str | None:
-    """Return the epilog of the command with these words, or None."""
+def examples(path: tuple[str, ...], program: str) -> str | None:
+    """Return the epilog of the command of ``program`` with these words, or None."""
     lines = _EXAMPLES.get(" ".join(path))
-    return None if lines is None else "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines), ""))
+    if lines is None:
+        return None
+    return "\n".join(("\b", "Examples:", *(f"  {line.replace('bundle-build', program)}" for line in lines), ""))

@@ -24,7 +24,7 @@ def group() -> None:
 
 
 group.add_command(make_command(lambda: None))
-prepare(group)
+prepare(group, program="bundle-install")
 
 
 def main() -> None:

@@ -40,19 +40,19 @@ def _common_options() -> list[click.Option]:
     ]  # fmt: skip
 
 
-def prepare(command: click.Command, path: tuple[str, ...] = ()) -> click.Command:
+def prepare(command: click.Command, path: tuple[str, ...] = (), program: str = "bundle-build") -> click.Command:
     """Give ``command`` and its subcommands the common options, environment variables and examples; return it.
 
-    ``path`` is the command's words after the program's name.
+    ``path`` is the command's words after the name of ``program``.
     """
     taken = {option for parameter in command.params for option in parameter.opts}
     command.params += [option for option in _common_options() if not taken & set(option.opts)]
     for option in settings(command):
         option.envvar = option.envvar or environment_name(path, option)
-    command.epilog = command.epilog or examples(path)
+    command.epilog = command.epilog or examples(path, program)
     if isinstance(command, click.Group):
         for name, child in command.commands.items():
-            prepare(child, (*path, name))
+            prepare(child, (*path, name), program)
     return command
 
 

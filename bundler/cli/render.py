@@ -129,6 +129,11 @@ class Rendering:
 
     def __call__(self, event: Event) -> None:
         """Show one event; a warning only once. Any thread may call."""
+        if isinstance(event, Noted) and event.prompt and not self._output.json:
+            # The terminal belongs to somebody else now; the next event begins to draw anew.
+            self._stop()
+            self._console.print(message_line(event))
+            return
         with self._lock:
             if isinstance(event, Warned):
                 if (event.message, event.hint) in self._warned:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import shell_complete
 
 from bundler.cli.context import Output
 from bundler.cli.options import configuration_file, environment_name, option_name
@@ -55,11 +56,18 @@ def run(group: click.Group, program: str, defaults: Defaults = no_defaults) -> i
 
 
 def _run(group: click.Group, program: str, output: Output, defaults: Defaults) -> int:
-    completing = f"_{program}_COMPLETE".replace("-", "_").upper() in os.environ
+    variable = f"_{program}_COMPLETE".replace("-", "_").upper()
+    if variable in os.environ:
+        return shell_complete(group, {}, program, variable, os.environ[variable])
+    # Not group.main(): that turns every broken pipe, also one of ours to a child, into a silent failure.
     with Rendering(sys.stderr, output):
-        found = {} if completing else defaults(program, group)
-        status = group.main(prog_name=program, standalone_mode=False, obj=output, default_map=found)
-    return status if isinstance(status, int) else 0
+        found = defaults(program, group)
+        try:
+            with group.make_context(program, sys.argv[1:], obj=output, default_map=found) as context:
+                group.invoke(context)
+        except click.exceptions.Exit as leaving:
+            return leaving.exit_code
+    return 0
 
 
 def _fail(error: BundlerError, output: Output) -> int:

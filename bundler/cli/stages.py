@@ -24,6 +24,7 @@ TITLES = {
     "sign": "Sign",
     "verify": "Verify",
     "extract": "Extract",
+    "store": "Check the store",
 }
 
 

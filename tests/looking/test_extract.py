@@ -69,12 +69,22 @@ def test_cat_refuses_a_terminal(bundle: Path) -> None:
     master, slave = pty.openpty()
     command = [sys.executable, "-c", "from bundler.cli.build import main; main()", "cat", str(bundle), ARCHIVE]
 
-    done = subprocess.run(command, stdout=slave, stderr=subprocess.PIPE, check=False, text=True)
+    done = subprocess.run(command, stdout=slave, stderr=subprocess.PIPE, check=False, text=True, timeout=60)
 
     os.close(slave)
     os.close(master)
     assert done.returncode == 2
     assert "stdout is a terminal" in done.stderr
+
+
+def test_cat_takes_one_file_only(bundle: Path, bundle_build: Run) -> None:
+    """A directory is refused with the command for it; a glob that only one file matches is that file."""
+    several = bundle_build("cat", bundle, f"{TOP}/wheels", "--json")
+    single = bundle_build("cat", bundle, f"{TOP}/venvs/n*.zst")
+
+    assert (several.status, several.out) == (2, b"")
+    assert "3 files" in several.error["message"]
+    assert hashlib.sha256(single.out).hexdigest() == entry_of(bundle, ARCHIVE).sha256
 
 
 def test_nothing_that_matches_offers_the_nearest(bundle: Path, bundle_build: Run) -> None:

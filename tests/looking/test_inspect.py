@@ -49,6 +49,18 @@ def test_sizes_add_up(bundle: Path, bundle_build: Run) -> None:
     assert sizes["saved"] == sizes["files"] - sizes["blobs"] > sizes["files"] // 2
 
 
+def test_own_bytes_of_a_venv_are_those_that_no_other_has(bundle: Path, bundle_build: Run) -> None:
+    """The layer of one target's nova is the other's too, so that no venv has bytes of its own until one changes."""
+    contents = parse_contents((bundle / "bundle.json").read_bytes())
+    sizes = {blob.sha256: blob.size for volume in contents.volumes for blob in volume.blobs}
+
+    venvs = bundle_build("inspect", bundle, "--json").data["venvs"]
+
+    assert [venv["own_size"] for venv in venvs] == [0, 0, 0, 0]
+    nova = venvs[2]
+    assert nova["packages"][0]["size"] == sizes[nova["packages"][0]["layers"][0]] > 9000
+
+
 def test_a_signature_is_shown_as_unchecked(signed: Path, bundle_build: Run) -> None:
     """The signer's name and the key it claims are shown, with the word that nobody checked."""
     data = bundle_build("inspect", signed, "--json").data["signatures"]

@@ -13,7 +13,7 @@ import pytest
 
 from bundler.bundle.reader import open_bundle
 from bundler.errors import FormatError
-from bundler.events import Event, Warned
+from bundler.events import Event, ItemStarted, Warned
 from bundler.workflows.review import ReviewRequest, review
 from bundler.workflows.review_evidence import load_evidence
 from bundler.workflows.review_wheels import MAX_TEXT, read_wheel
@@ -156,11 +156,71 @@ def test_another_installer_is_told(compare: Run) -> None:
     """The program that sites will run is compared by its digest."""
     data = compare([], [], installer=b"#!/usr/bin/env python3\nprint('other')\n").data
 
+    assert findings(data, "program") == [("changed", "bundle-install", "sha256")]
+
+
+def test_the_same_content_has_nothing_to_look_at(compare: Run) -> None:
+    """Two bundles of the same wheels differ in nothing, and no kind fails."""
+    ran = compare([], [], "--fail-on", "pth,native,script,entry-point,source,licence,proof,program,unread")
+
+    assert ran.status == 0
+    assert (ran.data["packages"], ran.data["findings"]) == ([], [])
+
+
+@pytest.mark.parametrize(("kinds", "status"), [("", 0), ("pth,script", 0), ("pth,native", 1), ("native", 1)])
+def test_fail_on_ends_with_one_for_the_kinds_named(compare: Run, wheel: Wheels, kinds: str, status: int) -> None:
+    """--fail-on looks at the kinds it names and at no other."""
+    ran = compare([wheel("fast", "1.0")], [wheel("fast", "1.1", {"fast/_a.so": ELF})], "--fail-on", kinds)
+
+    assert ran.status == status
+
+
+def test_what_was_accepted_before_fails_no_gate(compare: Run) -> None:
+    """A failure of the proof that the older bundle accepted too is told and does not count."""
+    accepted = {"a": "optional"}
+
+    ran = compare([], [], "--fail-on", "proof", accepted=accepted, old={"accepted": accepted})
+
+    assert (ran.status, [one["state"] for one in ran.data["findings"]]) == (0, ["known", "known"])
+
+
+def test_only_new_wheels_are_read(release: Run, wheel: Wheels, tmp_path: Path) -> None:
+    """Wheels that the older bundle has are not decoded again: one new wheel and the one before it are."""
+    old = release(wheel("lib", "1.0")).write(tmp_path / "old")
+    new = release(wheel("lib", "1.1"), sequence=1795129999).write(tmp_path / "new")
+    events: list[Event] = []
+
+    review(ReviewRequest(bundle=new, against=old), events.append)
+
+    read = [event.item for event in events if isinstance(event, ItemStarted)]
+    assert sorted(read) == ["lib-1.0-py3-none-any.whl", "lib-1.1-py3-none-any.whl"]
+
+
+def test_an_unknown_kind_is_refused(bundle: Path, bundle_build: Run) -> None:
+    """A misspelt kind would make a gate that never closes."""
+    ran = bundle_build("review", bundle, "--fail-on", "pht")
+
+    assert ran.status == 2
+    assert "pth, native, script" in ran.err
+
+
+def test_without_an_older_bundle_everything_is_new(
+    release: Callable[..., Any], wheel: Wheels, tmp_path: Path, bundle_build: Run
+) -> None:
+    """The first bundle is shown whole: every package, host, script and program."""
+    wheels = [wheel("tool", entry_points="[console_scripts]\ntool = tool:run\n")]
+    bundle = release(*wheels, loose=[wheel("pip", "26.1")]).write(tmp_path / "b")
+
+    data = bundle_build("review", bundle, "--json").data
+
+    assert data["against"] == ""
+    assert {one["name"]: one["change"] for one in data["packages"]} == dict.fromkeys(
+        ["keystone", "nova", "pip", "shared", "tool"], "added"
+    )
     assert findings(data, "source") == [
         ("new", "constraints:upper", "constraint layer"),
         ("new", "index.example", "host"),
     ]
-    )
     assert findings(data, "script") == [("new", "tool", "tool")]
     assert [one[1] for one in findings(data, "program")] == ["bundle-install", "verify.sh"]
 
