@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -22,6 +23,7 @@ from bundler.cli.render import Rendering, show_error
 from bundler.errors import BundlerError, InterruptedByUser, SpaceError, StoreError, UsageError
 from bundler.process import end_children
 
+_STDERR = 2
 #: Reads the defaults of a program from its configuration file.
 Defaults: TypeAlias = Callable[[str, click.Group], dict[str, Any]]
 
@@ -33,6 +35,7 @@ def no_defaults(_program: str, _group: click.Group) -> dict[str, Any]:
 
 def run(group: click.Group, program: str, defaults: Defaults = no_defaults) -> int:
     """Run the command line and return its exit status; errors become one message, never a traceback."""
+    _open_closed_streams()
     # Flags that may stand anywhere are looked for at once, so that even a wrong command line is answered in JSON.
     given = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     as_json = "--json" in given
@@ -53,6 +56,15 @@ def run(group: click.Group, program: str, defaults: Defaults = no_defaults) -> i
     except click.ClickException as error:
         return _fail(_usage(error, program), output)
     return status
+
+
+def _open_closed_streams() -> None:
+    """Give `>&-` what `>/dev/null` has: else the next file that is opened would be taken for stdout or stderr."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", closefd=False)
 
 
 def _run(group: click.Group, program: str, output: Output, defaults: Defaults) -> int:
@@ -105,7 +117,7 @@ def _translate(error: OSError) -> BundlerError:
 def _reader_left() -> bool:
     """Return whether who reads our output (`| head`) has gone; nothing more is said to it then."""
     poll = select.poll()
-    for number in (1, 2):
+    for number in (1, _STDERR):
         poll.register(number, 0)
     gone = [number for number, events in poll.poll(0) if events & (select.POLLERR | select.POLLHUP)]
     null = os.open(os.devnull, os.O_WRONLY)
@@ -129,12 +141,19 @@ class _Stop:
         self._output = output
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """Say so in one line, past all buffers (this may have interrupted a write), and leave."""
-        end_children()
+        """Say so in one line, past all buffers (this may have interrupted a write), and leave whatever happens."""
+        try:
+            end_children()
+            self._say(number)
+        finally:
+            os._exit(128 + number)
+
+    def _say(self, number: int) -> None:
         text = io.StringIO()
         stopped = InterruptedByUser("stopped; a rerun goes on where it was")
         stopped.exit_code = 128 + number
         show_error(stopped, text, as_json=self._output.json)
-        show_cursor = b"\x1b[?25h\n" if sys.stderr.isatty() else b""
-        os.write(2, show_cursor + text.getvalue().encode())
-        os._exit(stopped.exit_code)
+        show_cursor = b"\x1b[?25h\n" if os.isatty(_STDERR) else b""
+        # The terminal may be gone.
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, show_cursor + text.getvalue().encode())

@@ -25,7 +25,7 @@ def check(output: Output) -> None:
     store = _store(output)
     found = check_store(store, output.emit)
     value = {"store": str(store.root), "blobs": found.count, "size": found.size}
-    output.show(value, lambda: output.out(f"{found.count} blobs, {human_size(found.size)}, all sound: {store.root}"))
+    output.show(value, lambda: output.out(f"blobs: {found.count}, {human_size(found.size)}, all sound: {store.root}"))
 
 
 @command.command("prune")
