@@ -1,7 +1,8 @@
 """Deterministic tar segments: members without the end-of-archive blocks, so that segments can be concatenated.
 
-GNU format, because its names are plain bytes whatever the locale of the reader; owner 0:0 without names, one time
-for all, two modes. See https://www.gnu.org/software/tar/manual/html_node/Standard.html.
+Segments and :data:`END` are a tar. GNU format, because its names are plain bytes whatever the locale of the reader;
+owner 0:0 without names, one time for all, two modes. See
+https://www.gnu.org/software/tar/manual/html_node/Standard.html.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from bundler.errors import IntegrityError
+from bundler.errors import FormatError, IntegrityError
 
 Kind: TypeAlias = Literal["file", "directory", "link"]
 
@@ -48,7 +49,11 @@ def file_of(path: str, data: bytes, *, executable: bool = False) -> TarEntry:
 
 
 def header(entry: TarEntry) -> bytes:
-    """Return the header blocks of ``entry``, with those of a long name or long link text before them."""
+    """Return the header blocks of ``entry``, with those of a long name or long link text before them.
+
+    Raises:
+        FormatError: A name is not Unicode: no tar of ours could be read by every stock tool.
+    """
     info = tarfile.TarInfo(entry.path)
     info.type = _TYPES[entry.kind]
     info.size = entry.size
@@ -57,7 +62,10 @@ def header(entry: TarEntry) -> bytes:
         info.mode = 0o777
         info.linkname = entry.target
     info.mtime = MTIME
-    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    try:
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
+    except UnicodeEncodeError as error:
+        raise FormatError(f"the name {entry.path!r} or its link text is not Unicode") from error
 
 
 def padding(size: int) -> bytes:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from bundler.archive.frames import DECODE_ERRORS, open_frames
+from bundler.archive.tar import TarEntry
+from bundler.archive.untar import members
 from bundler.bundle.layout import BLOBS, plan_groups
 from bundler.bundle.reader import Bundle
-from bundler.bundle.tarball import Forward, read_members
 from bundler.errors import FormatError, IntegrityError
-from bundler.files import CHUNK
+from bundler.files import chunks
 from bundler.model.contents import FileEntry, VolumeEntry
 
 
@@ -26,40 +27,45 @@ def check_deep(bundle: Bundle, workers: int, progress: Callable[[int], None]) ->
     links = {(link.path, link.to) for group in plan_groups(contents.files, contents.links) for link in group.links}
     joined = [file for file in contents.files if len(file.blobs) > 1]
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        tasks = [pool.submit(_check_volume, bundle, volume, links, progress) for volume in contents.volumes]
-        tasks += [pool.submit(_check_file, bundle, file) for file in joined]
-        for task in tasks:
+        volumes = [pool.submit(_check_volume, bundle, volume, links, progress) for volume in contents.volumes]
+        files = [pool.submit(_check_file, bundle, file) for file in joined]
+        missing = links.difference(*(task.result() for task in volumes))
+        for task in files:
             task.result()
+    if missing:
+        raise FormatError(f"the volumes do not unpack to the link {min(missing)[0]!r}")
 
 
 def _check_volume(
     bundle: Bundle, volume: VolumeEntry, links: set[tuple[str, str]], progress: Callable[[int], None]
-) -> None:
+) -> set[tuple[str, str]]:
+    """Decode a volume both ways and return its links."""
     for blob in volume.blobs:
         _exhaust(bundle.stream_blob(blob.sha256))
         progress(blob.size)
-    expected = {f"{BLOBS}{blob.sha256}": blob for blob in volume.blobs}
-    with bundle.medium.open(volume.name) as file:
+    expected = {f"{BLOBS}{blob.sha256}": blob.size for blob in volume.blobs}
+    found: set[tuple[str, str]] = set()
+    with bundle.medium.open(volume.name) as file, open_frames(file) as stream:
         try:
-            source = Forward(open_frames(file))
-            for member in read_members(source):
-                if member.kind == "link" and (member.name, member.to) in links:
+            for entry, content in members(chunks(stream), ended=True):
+                link = (entry.path, entry.target)
+                if entry.kind == "link" and link in links and link not in found:
+                    found.add(link)
                     continue
-                if member.kind != "file" or member.name not in expected or member.size != expected[member.name].size:
-                    raise FormatError(f"{volume.name} unpacks to {member.name!r}, which is not listed")
-                blob = expected.pop(member.name)
-                _check_member(source, volume.name, blob.sha256, blob.size)
+                if entry != TarEntry(path=entry.path, size=expected.pop(entry.path, -1)):
+                    raise FormatError(f"{volume.name} unpacks to {entry.path!r}, which is not listed")
+                _check_content(content, volume.name, entry.path.removeprefix(BLOBS))
         except DECODE_ERRORS as error:
             raise IntegrityError(f"{volume.name} is damaged: {error}") from error
     if expected:
         raise FormatError(f"{volume.name} does not unpack to {min(expected)}")
+    return found
 
 
-def _check_member(source: Forward, volume: str, digest: str, size: int) -> None:
+def _check_content(content: Iterable[bytes], volume: str, digest: str) -> None:
     found = hashlib.sha256()
-    while size and (piece := source.read(min(CHUNK, size))):
+    for piece in content:
         found.update(piece)
-        size -= len(piece)
     if found.hexdigest() != digest:
         raise IntegrityError(f"{volume} unpacks to another content of blob {digest}")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from importlib import resources
 
 from bundler.archive.compress import compress_frame
+from bundler.archive.tar import END, file_of, segment
 from bundler.bundle.layout import NAMESPACE
-from bundler.bundle.tarball import END, file_header, padding
 from bundler.clock import iso
 from bundler.model.contents import Contents
 from bundler.model.paths import check_path, check_tree
@@ -63,10 +63,7 @@ def evidence_archive(members: Iterable[tuple[str, bytes]]) -> bytes:
     """
     ordered = sorted(members)
     check_tree(check_path(path) for path, _ in ordered)
-    pieces: list[bytes] = []
-    for path, data in ordered:
-        pieces += [file_header(path, len(data)), data, padding(len(data))]
-    data = b"".join([*pieces, END])
+    data = b"".join(segment(file_of(path, content) for path, content in ordered)) + END
     return b"".join(compress_frame([data], len(data), _LEVEL))
 
 

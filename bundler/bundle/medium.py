@@ -11,11 +11,13 @@ import io
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from bundler.bundle.tarball import Member, read_members
+from bundler.archive.tar import Kind
+from bundler.archive.untar import index
 from bundler.errors import FileIrregular, FileMissing, FormatError, IntegrityError, UsageError
 
 #: A bundle holds some tens of files.
@@ -100,14 +102,27 @@ class DirectoryMedium:
         return os.fdopen(handle, "rb")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Member:
+    """A member of a tar: its content, ``size`` bytes, begins at ``offset``."""
+
+    kind: Kind
+    size: int
+    offset: int
+
+
 class TarMedium:
     """A bundle as one uncompressed tar, members directly in it or below one directory."""
 
     def __init__(self, path: Path) -> None:
         self.label = str(path)
         self._handle = os.open(path, _OPEN)
+        self._members: dict[str, _Member] = {}
         try:
-            self._members = _index(self._handle)
+            _index(self._handle, self._members)
+        except (FormatError, IntegrityError) as error:
+            os.close(self._handle)
+            raise type(error)(f"{path}: {error.message}", hint=error.hint or _hint(self._members)) from error
         except BaseException:
             os.close(self._handle)
             raise
@@ -134,7 +149,7 @@ class TarMedium:
         member = self._member(name)
         return io.BufferedReader(_Slice(self._handle, member.offset, member.size), 1 << 18)
 
-    def _member(self, name: str) -> Member:
+    def _member(self, name: str) -> _Member:
         if name not in self._members:
             raise FileMissing(f"{name} is missing", hint="copy the bundle anew: all files belong together")
         member = self._members[name]
@@ -143,25 +158,25 @@ class TarMedium:
         return member
 
 
-def _index(handle: int) -> dict[str, Member]:
-    """Return the members by flat name. Only headers are read."""
+def _hint(members: Mapping[str, _Member]) -> str:
+    return "copy it anew" if members else "is it compressed? give an uncompressed tar of a bundle, or its directory"
+
+
+def _index(handle: int, members: dict[str, _Member]) -> None:
+    """Put the members by flat name into ``members``. Only headers are read."""
     size = os.fstat(handle).st_size
-    members: dict[str, Member] = {}
     top: str | None = None
-    with io.BufferedReader(_Slice(handle, 0, size), 512) as source:
-        for member in read_members(source):
-            directory, name = posixpath.split(posixpath.normpath(member.name))
-            if member.kind == "directory" and not directory:
+    with io.BufferedReader(_Slice(handle, 0, size), 512) as file:
+        for entry, offset in index(file, size):
+            directory, name = posixpath.split(posixpath.normpath(entry.path))
+            if entry.kind == "directory" and not directory:
                 continue
             top = directory if top is None else top
             if directory != top or "/" in directory:
-                raise FormatError(f"tar member {member.name!r} is not directly in the bundle's directory")
+                raise FormatError(f"tar member {entry.path!r} is not directly in the bundle's directory")
             if name in members or len(members) >= MAX_FILES:
-                raise FormatError(f"tar member {member.name!r} occurs twice, or there are too many")
-            if member.offset + member.size > size:
-                raise IntegrityError(f"the tar is cut off inside {name}", hint="copy it anew")
-            members[name] = member
-    return members
+                raise FormatError(f"tar member {entry.path!r} occurs twice, or there are too many")
+            members[name] = _Member(kind=entry.kind, size=entry.size, offset=offset)
 
 
 class _Slice(io.RawIOBase):

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO
 
 from bundler.archive.frames import DECODE_ERRORS, decompress_frame, open_frames
+from bundler.archive.untar import members
 from bundler.bundle.layout import BUNDLE_JSON, EVIDENCE, SUMS
 from bundler.bundle.medium import Medium, open_medium, read_bounded
-from bundler.bundle.tarball import Forward, read_members
 from bundler.errors import FormatError, IntegrityError, UsageError
 from bundler.files import CHUNK, chunks
 from bundler.model.contents import MAX_BUNDLE_JSON, MAX_SUMS, BlobEntry, Contents, FileEntry, VolumeEntry
@@ -166,18 +166,18 @@ def read_evidence(data: bytes) -> dict[str, bytes]:
     """Return path → bytes of the regular files in a ``.tar.zst`` of limited size.
 
     Raises:
+        IntegrityError: It is cut off, or bytes follow its end.
         FormatError: It is damaged, too large, or holds anything but files.
     """
     found: dict[str, bytes] = {}
     left = MAX_EVIDENCE
     try:
         with open_frames(io.BytesIO(data)) as stream:
-            source = Forward(stream)
-            for member in read_members(source):
-                left -= member.size
-                if member.kind != "file" or left < 0:
-                    raise FormatError(f"{EVIDENCE}: {member.name!r} is no file, or too large")
-                found[member.name] = source.read(member.size)
+            for entry, content in members(chunks(stream), ended=True):
+                left -= entry.size
+                if entry.kind != "file" or entry.path in found or left < 0:
+                    raise FormatError(f"{EVIDENCE}: {entry.path!r} is no file, occurs twice, or is too large")
+                found[entry.path] = b"".join(content)
     except DECODE_ERRORS as error:
         raise FormatError(f"{EVIDENCE} is damaged: {error}") from error
     return found

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from bundler.archive.compress import compress_frame
+from bundler.archive.tar import END, TarEntry, header, padding
 from bundler.bundle.layout import BLOBS, LinkMember, VolumeGroup
-from bundler.bundle.tarball import END, file_header, link_header, padding
 from bundler.errors import IntegrityError, SpaceError
 from bundler.files import chunks, replacing
 from bundler.model.contents import BlobEntry, VolumeEntry
@@ -126,7 +126,7 @@ class _VolumeWriter:
         """Append a blob, or raise ``_Full`` with the volume as it was."""
         before, hash_before = self.position, self._hash.copy()
         try:
-            self._write(_small(self._pending + file_header(BLOBS + digest, size)))
+            self._write(_small(self._pending + header(TarEntry(path=BLOBS + digest, size=size))))
             offset = self.position
             for piece in _frame(digest, size, data, level):
                 self._write(piece)
@@ -143,7 +143,7 @@ class _VolumeWriter:
 
     def finish(self, links: Sequence[LinkMember]) -> bool:
         """Append links and the end of the archive; return False, with nothing written, where they do not fit."""
-        headers = b"".join(link_header(link.path, link.to) for link in links)
+        headers = b"".join(header(TarEntry(path=link.path, kind="link", target=link.to)) for link in links)
         end = _small(self._pending + headers + END)
         if self._limit is not None and self.position + len(end) > self._limit:
             if not self.blobs:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from bundler.archive.tar import TarEntry, header
 from bundler.bundle.medium import open_medium
 from bundler.bundle.reader import Bundle, open_bundle
-from bundler.bundle.tarball import link_header
 from bundler.bundle.verification import Verification
 from bundler.errors import BundlerError, FileIrregular, FormatError, IntegrityError, UsageError
 from bundler.workflows.verify import VerifyRequest, verify
@@ -74,7 +74,10 @@ def test_the_evidence_is_read_back(bundle: Path) -> None:
             opened.evidence()
 
 
-@pytest.mark.parametrize("options", [(), ("--format=ustar",), ("--format=posix", "--pax-option=delete=size")])
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--format=v7",), ("--format=oldgnu",), ("--format=ustar",), ("--format=posix", "--pax-option=delete=size")],
+)
 def test_a_tar_of_a_bundle_is_verified_like_its_directory(bundle: Path, keys: Any, options: tuple[str, ...]) -> None:
     """GNU tar's formats are all accepted, and every byte is checked."""
     path = tar_of(bundle, *options)
@@ -108,6 +111,9 @@ def test_a_strange_tar_is_refused(bundle: Path, keys: Any, what: str, tmp_path: 
         verify(VerifyRequest(bundle=path, allowed_signers=keys.allowed))
 
     assert caught.value.exit_code in (60, 61, 66)
+    if what == "compressed":
+        assert str(path) in caught.value.message
+        assert "uncompressed" in caught.value.hint
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
@@ -169,10 +175,35 @@ def test_the_deep_check_finds_members_that_are_not_listed(
     make_bundle: Any, keys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A well-signed volume that stock tar would unpack to something else than bundle.json says is refused."""
-    evil = link_header("os-releases", "/etc")
-    monkeypatch.setattr("bundler.bundle.volumes.link_header", lambda _path, _to: evil)
+    evil = header(TarEntry(path="os-releases", kind="link", target="/etc"))
+    monkeypatch.setattr(
+        "bundler.bundle.volumes.header", lambda entry: evil if entry.kind == "link" else header(entry)
+    )
     path = make_bundle()
     keys.sign(path, "alice")
 
     with pytest.raises(FormatError, match="unpacks to 'os-releases', which is not listed"):
+        verify(VerifyRequest(bundle=path, allowed_signers=keys.allowed, deep=True))
+
+
+def test_the_deep_check_misses_no_link(make_bundle: Any, keys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A well-signed volume in which stock tar finds no file at its path is refused."""
+    monkeypatch.setattr("bundler.bundle.volumes.header", lambda entry: b"" if entry.kind == "link" else header(entry))
+    path = make_bundle()
+    keys.sign(path, "alice")
+
+    with pytest.raises(FormatError, match="do not unpack to the link 'constraints"):
+        verify(VerifyRequest(bundle=path, allowed_signers=keys.allowed, deep=True))
+
+
+@pytest.mark.parametrize(("end", "why"), [(b"", "cut off"), (bytes(512), "cut off"), (bytes(9999) + b"!", "follow")])
+def test_the_deep_check_reads_to_the_end_of_a_volume(
+    make_bundle: Any, keys: Any, monkeypatch: pytest.MonkeyPatch, end: bytes, why: str
+) -> None:
+    """A well-signed volume without its end mark, or with bytes after it, is refused."""
+    monkeypatch.setattr("bundler.bundle.volumes.END", end)
+    path = make_bundle()
+    keys.sign(path, "alice")
+
+    with pytest.raises(IntegrityError, match=why):
         verify(VerifyRequest(bundle=path, allowed_signers=keys.allowed, deep=True))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import io
 import subprocess
-import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,8 @@ from hypothesis import strategies as st
 
 from bundler.bundle.layout import LinkMember, VolumeGroup, parse_volume_size, plan_groups
 from bundler.bundle.reader import decode_blob
-from bundler.bundle.tarball import END, Forward, file_header, link_header, padding, read_members
 from bundler.bundle.volumes import BlobSource, WrittenVolume, write_volumes
-from bundler.errors import FormatError, IntegrityError, SpaceError, UsageError
+from bundler.errors import IntegrityError, SpaceError, UsageError
 from bundler.model.contents import FileEntry, LinkEntry
 
 
@@ -197,58 +194,3 @@ def test_senseless_volume_sizes_are_refused(text: str) -> None:
     """Anything else is a mistake of the user."""
     with pytest.raises(UsageError):
         parse_volume_size(text)
-
-
-def _members(data: bytes) -> list[tuple[str, str, int, str]]:
-    return [(m.name, m.kind, m.size, m.to) for m in read_members(Forward(io.BytesIO(data)))]
-
-
-@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_the_strict_reader_reads_what_tar_writes(form: int) -> None:
-    """Plain, long and non-ASCII names, links and directories are read as tarfile wrote them."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=form, encoding="utf-8") as tar:
-        for name in ("a/b.txt", "é.txt", "d" * 80 + "/" + "e" * 60):
-            info = tarfile.TarInfo(name)
-            info.size = 600
-            tar.addfile(info, io.BytesIO(bytes(600)))
-        link = tarfile.TarInfo("link")
-        link.type, link.linkname = tarfile.SYMTYPE, "a/b.txt"
-        tar.addfile(link)
-
-    found = _members(buffer.getvalue())
-
-    assert [name for name, *_ in found] == ["a/b.txt", "é.txt", "d" * 80 + "/" + "e" * 60, "link"]
-    assert found[0][1:3] == ("file", 600)
-    assert found[3][1:] == ("link", 0, "a/b.txt")
-
-
-@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE, tarfile.CONTTYPE])
-def test_members_of_other_kinds_are_refused(kind: bytes) -> None:
-    """Devices, pipes and hard links have no place in a bundle."""
-    info = tarfile.TarInfo("x")
-    info.type = kind
-
-    with pytest.raises(FormatError):
-        _members(info.tobuf() + END)
-
-
-def test_a_tar_that_just_stops_is_refused() -> None:
-    """A missing end mark, a damaged checksum and a pax header that renames are refused."""
-    good = file_header("x", 3) + b"abc" + padding(3)
-    renaming = tarfile.TarInfo("é" * 80).tobuf(tarfile.PAX_FORMAT)
-
-    assert _members(good + END) == [("x", "file", 3, "")]
-    for bad in (good, good[:-1], good + END[:511], b"y" + good[1:] + END, renaming + END, b""):
-        with pytest.raises(FormatError):
-            _members(bad)
-
-
-@given(st.binary(max_size=2000), st.integers(0, 1023), st.integers(0, 255))
-def test_the_tar_reader_raises_nothing_but_format_errors(noise: bytes, position: int, value: int) -> None:
-    """Noise, and a good tar with any byte changed, are read or refused."""
-    good = bytearray(link_header("a", "b") + file_header("x", 3) + b"abc" + padding(3) + END)
-    good[position] = value
-    for data in (noise, bytes(good)):
-        with contextlib.suppress(FormatError):
-            _members(data)

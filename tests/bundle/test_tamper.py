@@ -17,12 +17,13 @@ from bundler.workflows.verify import VerifyRequest, verify
 
 VOLUME = "debian-12-x86_64-001.tar.zst"
 SIGNATURE = "SHA256SUMS.alice.sig"
+#: The verify.sh of the source tree, as a site does that has its own copy.
+SCRIPT = Path(__file__).parents[2] / "bundler" / "bundle" / "data" / "verify.sh"
 
 
 def stock(bundle: Path, allowed: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the verify.sh of the source tree, as a site does that has its own copy, under dash."""
-    script = Path(__file__).parents[2] / "bundler" / "bundle" / "data" / "verify.sh"
-    argv = ["dash", str(script), *options, str(allowed), str(bundle)]
+    """Run verify.sh under dash."""
+    argv = ["dash", str(SCRIPT), *options, str(allowed), str(bundle)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
 
 
@@ -98,6 +99,10 @@ TAMPERING: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "the signature": (lambda b: flip(b / SIGNATURE, 200), 70, SIGNATURE),
     "the signature cut off": (lambda b: os.truncate(b / SIGNATURE, 100), 70, "no SSH signature"),
     "the signature empty": (lambda b: os.truncate(b / SIGNATURE, 0), 70, "no SSH signature"),
+    "a signature with more at its end": (lambda b: edit(b / SIGNATURE, lambda d: d.extend(b"x")), 70, "bytes around"),
+    "a signature with a NUL": (lambda b: edit(b / SIGNATURE, lambda d: d.extend(b"\0")), 70, "bytes around"),
+    "a signature without its last newline": (lambda b: edit(b / SIGNATURE, lambda d: d.pop()), 70, "bytes around"),
+    "a signature with a carriage return": (lambda b: edit(b / SIGNATURE, lambda d: d.insert(70, 13)), 70, "around"),
     "the signature missing": (lambda b: (b / SIGNATURE).unlink(), 70, "no signature"),
     "the signature a pipe": (lambda b: replace_by(b / SIGNATURE, os.mkfifo), 66, "pipe"),
     "the signature a link": (lambda b: replace_by(b / SIGNATURE, lambda p: p.symlink_to("bundle.json")), 66, "link"),
@@ -152,6 +157,47 @@ def test_the_untouched_bundle_is_accepted_by_both(bundle: Path, keys: Any) -> No
     done = stock(bundle, keys.allowed)
     assert done.returncode == 0, done.stderr
     assert "signed by alice (single signer)" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash --posix", "busybox sh", "ksh", "mksh", "zsh --emulate sh"])
+def test_any_posix_shell_runs_verify_sh(bundle: Path, keys: Any, shell: str) -> None:
+    """The verdict does not depend on which shell is sh, nor on GNU's coreutils where busybox has its own."""
+    argv = shell.split()
+    if shutil.which(argv[0]) is None:
+        pytest.skip(f"{argv[0]} is not installed")
+    path = os.environ["PATH"]
+    if argv[0] == "busybox":
+        path = str(_only_busybox(bundle.parent / "bin"))
+    keys.sign(bundle, "bob")
+
+    def judge(threshold: str) -> int:
+        command = [
+            str(shutil.which(argv[0])),
+            *argv[1:],
+            str(SCRIPT),
+            "-n",
+            threshold,
+            str(keys.allowed),
+            str(bundle),
+        ]
+        return subprocess.run(command, env={"PATH": path}, capture_output=True, timeout=20, check=False).returncode
+
+    assert (judge("2"), judge("3")) == (0, 70)
+    edit(bundle / "SHA256SUMS.bob.sig", lambda data: data.extend(b"\0"))
+    assert (judge("1"), judge("2")) == (0, 70)
+    flip(bundle / VOLUME, 5000)
+    assert judge("1") == 61
+    (bundle / "evil").touch()
+    assert judge("1") == 65
+
+
+def _only_busybox(directory: Path) -> Path:
+    directory.mkdir()
+    for name in subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
+        (directory / name).symlink_to(str(shutil.which("busybox")))
+    (directory / "ssh-keygen").unlink(missing_ok=True)
+    (directory / "ssh-keygen").symlink_to(str(shutil.which("ssh-keygen")))
+    return directory
 
 
 def test_a_socket_is_refused_by_both(

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Check a bundle with nothing but ssh-keygen and coreutils.
+# Check a bundle with nothing but ssh-keygen and coreutils or busybox.
 #
 #   verify.sh [-n THRESHOLD] [-r REVOKED] ALLOWED_SIGNERS [DIR]
 #
@@ -32,7 +32,7 @@ nl='
 '
 
 refuse() { # STATUS MESSAGE
-    printf 'verify.sh: refused: %s\n' "$2" | tr -cd '[:print:]\n' >&2
+    printf 'verify.sh: refused: %s\n' "$2" | tr -cd ' -~\n' >&2
     exit "$1"
 }
 
@@ -79,6 +79,22 @@ take() {
     [ "$(wc -c <"$2")" -le "$3" ] || refuse 60 "$1 is too large"
 }
 
+# plain FILE: no NUL bytes, which a shell does not see
+plain() { [ "$(tr -d '\000' <"$1" | wc -c)" -eq "$(wc -c <"$1")" ]; }
+
+# armoured FILE: exactly one signature; ssh-keygen itself lets bytes before, in and after it pass
+armoured() {
+    at=start
+    while IFS= read -r line; do
+        case $at:$line in
+            start:'-----BEGIN SSH SIGNATURE-----') at=inside ;;
+            inside:'-----END SSH SIGNATURE-----') at=end ;;
+            start:* | end:* | inside: | inside:*[!A-Za-z0-9+/=]*) return 1 ;;
+        esac
+    done <"$1"
+    [ "$at" = end ] && [ -z "$line" ] && plain "$1"
+}
+
 # 1. The list and the signatures.
 take SHA256SUMS "$private/sums" 1048576
 
@@ -91,6 +107,7 @@ for file in SHA256SUMS.*.sig; do
     files=$((files + 1))
     [ "$files" -le 32 ] || refuse 60 "more than 32 signatures"
     take "$file" "$private/sig" 8192
+    armoured "$private/sig" || continue
     who=$(ssh-keygen -Y find-principals -f "$private/allowed" -s "$private/sig" 2>/dev/null) || continue
     case $who in '' | *[!a-z0-9-]* | ?????????????????????????????????*) continue ;; esac
     if [ -n "$revoked" ]; then
@@ -109,7 +126,7 @@ done
 # 3. The list, strictly: 64 hexadecimal digits, two spaces, a plain name; sorted, none twice.
 [ -s "$private/sums" ] || refuse 60 "SHA256SUMS is empty"
 [ -z "$(tail -c 1 "$private/sums")" ] || refuse 60 "the last line of SHA256SUMS has no end"
-[ "$(tr -d '\000' <"$private/sums" | wc -c)" -eq "$(wc -c <"$private/sums")" ] || refuse 60 "SHA256SUMS has NUL bytes"
+plain "$private/sums" || refuse 60 "SHA256SUMS has NUL bytes"
 while IFS= read -r line; do
     digest=${line%%  *}
     name=${line#*  }
@@ -141,9 +158,15 @@ for name in * .[!.]* ..?*; do
 done
 
 # 5. Every byte.
-sha256sum --strict --quiet -c "$private/sums" >&2 || refuse 61 "files are not what was signed"
+if ! sha256sum -c "$private/sums" >"$private/result" 2>&1; then
+    while IFS= read -r line; do
+        case $line in *': OK') ;; *) printf '%s\n' "$line" ;; esac
+    done <"$private/result" >&2
+    refuse 61 "files are not what was signed"
+fi
 
 printf 'verify.sh: accepted: signed by'
 printf '%s' "$signers" | while IFS= read -r who; do [ -z "$who" ] || printf ' %s' "$who"; done
 [ "$count" -gt 1 ] || printf ' (single signer)'
+[ "$files" -eq "$count" ] || printf ' (%s of %s signatures do not count)' $((files - count)) "$files"
 printf '; SHA256SUMS is %s\n' "$(sha256sum <"$private/sums" | cut -c1-64)"
