@@ -141,9 +141,11 @@ def _hold(handle: int, path: Path) -> bool:
 
 def sweep(directory: Path, prefix: str = PARTIAL) -> None:
     """Remove unfinished leftovers directly inside ``directory``; what a running process holds stays."""
-    if not directory.is_dir():
+    try:
+        entries = list(directory.iterdir())
+    except OSError:
         return
-    for entry in directory.iterdir():
+    for entry in entries:
         if entry.name.startswith(prefix):
             remove_unheld(entry)
 
@@ -219,7 +221,7 @@ def replacing_directory(path: Path) -> Iterator[Path]:
 
     Old and new change places in one step (renameat2); a kill before it leaves the old one, a kill after it the new.
     Where the system cannot do that, two renames do: a kill between them leaves the old directory beside ``path``,
-    and :func:`recover_directory`, which the next call begins with, puts it back. Leftovers beside ``path`` go.
+    and :func:`recover_directory`, which the next call begins with, puts it back.
 
     Raises:
         SpaceError: There is no room for it.
@@ -227,7 +229,6 @@ def replacing_directory(path: Path) -> Iterator[Path]:
     with room_for(path):
         make_directory(path.parent)
         recover_directory(path)
-        sweep(path.parent)
         with unfinished_directory(path) as temporary:
             yield temporary
             for place, _, _ in os.walk(temporary):
@@ -237,14 +238,15 @@ def replacing_directory(path: Path) -> Iterator[Path]:
 
 
 def recover_directory(path: Path) -> None:
-    """Put the old directory back where a killed :func:`replacing_directory` had moved it aside."""
+    """Put the old directory back where a killed :func:`replacing_directory` had moved it aside; sweep beside it."""
+    sweep(path.parent)
     aside = _aside(path)
     if not aside.is_dir():
         return
     if path.exists():
         remove_unheld(aside)
         return
-    with _holding(aside) as held:
+    with contextlib.suppress(FileNotFoundError), _holding(aside) as held:
         if held:
             aside.rename(path)
             fsync_directory(path.parent)

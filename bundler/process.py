@@ -1,7 +1,11 @@
 """The one place that runs commands.
 
 A command is data: an argument list, an environment, secrets to redact. stdout and stderr are drained together;
-no shell is ever involved.
+no shell is ever involved in it.
+
+No command outlives us. On a signal :func:`end_children` ends what runs; after kill -9 a watchdog does, a shell that
+waits for the end of a pipe from us. (PR_SET_PDEATHSIG would need code between fork and exec, which is not safe with
+threads, and would not reach what our children start.)
 """
 
 from __future__ import annotations
@@ -12,11 +16,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundler.errors import CommandFailed, ToolMissing
+from bundler.errors import CommandFailed, SpaceError, ToolMissing
 
 #: Debian packages that bring a tool, for the hint of :class:`ToolMissing`.
 PACKAGES = {
@@ -29,7 +34,8 @@ PACKAGES = {
     "tar": "tar",
     "zstd": "zstd",
 }
-
+#: How a program says that the disk is full (strerror of ENOSPC; children run without translations).
+_FULL = b"No space left on device"
 
 #: Running children, so that a signal can end them all.
 _children: set[subprocess.Popen[bytes]] = set()
@@ -37,12 +43,17 @@ _children: set[subprocess.Popen[bytes]] = set()
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to run. ``env`` is the whole environment (``None``: ours); ``secrets`` never reach a message."""
+    """What to run. ``env`` is the whole environment (``None``: ours); ``secrets`` never reach a message.
+
+    With ``terminal`` the command has our terminal, stdin and stderr to itself, so that it can ask for a passphrase
+    or a PIN, and ``stdin`` is not used: emit nothing while it runs.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str] | None = None
     cwd: Path | None = None
     stdin: bytes = b""
+    terminal: bool = False
     secrets: Sequence[str] = field(default=(), repr=False)
 
     def __str__(self) -> str:
@@ -93,6 +104,7 @@ def run(command: Command, *, check: bool = True, log: Path | None = None, timeou
         ToolMissing: The program does not exist.
         CommandFailed: It cannot be started, the time was up, or, with ``check``, its status was not 0; ``output``
             holds what it said last.
+        SpaceError: It failed because there is no space left.
     """
     _check_program(command)
     if log is None:
@@ -119,23 +131,31 @@ def _start(command: Command, sink: int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(command.argv),
-            stdin=subprocess.PIPE,
+            stdin=None if command.terminal else subprocess.PIPE,
             stdout=sink,
-            stderr=subprocess.PIPE if sink == subprocess.PIPE else subprocess.STDOUT,
+            stderr=_stderr(command, sink),
             cwd=command.cwd,
             env=None if command.env is None else dict(command.env),
-            start_new_session=True,
+            # Only the foreground of the terminal's own session may read from it.
+            start_new_session=not command.terminal,
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CommandFailed(f"cannot start {command}: {reason}", returncode=-1) from error
 
 
+def _stderr(command: Command, sink: int) -> int | None:
+    if command.terminal:
+        return None
+    return subprocess.PIPE if sink == subprocess.PIPE else subprocess.STDOUT
+
+
 def _communicate(command: Command, sink: int, timeout: float | None) -> Completed:
     with _start(command, sink) as process:
         _children.add(process)
+        _watchdog.watch(process.pid)
         try:
-            out, err = process.communicate(command.stdin, timeout=timeout)
+            out, err = process.communicate(None if command.terminal else command.stdin, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             _end(process)
             said = redact((error.stderr or error.output or b"").decode("utf-8", "replace"), command.secrets)
@@ -144,6 +164,7 @@ def _communicate(command: Command, sink: int, timeout: float | None) -> Complete
             _end(process)
             raise
         finally:
+            _watchdog.forget(process.pid)
             _children.discard(process)
     return Completed(returncode=process.returncode, stdout=out or b"", stderr=err or b"")
 
@@ -151,19 +172,79 @@ def _communicate(command: Command, sink: int, timeout: float | None) -> Complete
 def end_children() -> None:
     """End every running command and what it started."""
     for process in tuple(_children):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill(process)
     process.wait()
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has our terminal, and so no group of its own
+        process.kill()
+
+
+class _Watchdog:
+    """A shell that ends the groups of our children once our end of its pipe is closed, however that came about."""
+
+    _SCRIPT = """
+    running=" "
+    while read -r what pid; do
+        case $what in
+        +) running="$running$pid " ;;
+        -) running="${running%% "$pid" *} ${running#* "$pid" }" ;;
+        esac
+    done
+    for pid in $running; do kill -s KILL -- "-$pid"; done
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pipe = -1
+        self._owner = -1
+
+    def watch(self, pid: int) -> None:
+        """End the group ``pid`` should we be killed."""
+        self._say(f"+ {pid}\n")
+
+    def forget(self, pid: int) -> None:
+        """Leave the group alone: its leader has ended."""
+        self._say(f"- {pid}\n")
+
+    def _say(self, line: str) -> None:
+        """Tell the shell; a command runs without it where it cannot be had."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._owner != os.getpid():
+                self._start()
+            os.write(self._pipe, line.encode())
+
+    def _start(self) -> None:
+        """Start the shell in a session of its own, without our streams: it must not keep a pipeline open."""
+        reader, self._pipe = os.pipe()
+        self._owner = os.getpid()
+        quiet = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
+        actions = [(os.POSIX_SPAWN_DUP2, reader, 0), *quiet]
+        try:
+            os.posix_spawn("/bin/sh", ["sh", "-c", self._SCRIPT], {}, file_actions=actions, setsid=True)
+        finally:
+            os.close(reader)
+
+
+_watchdog = _Watchdog()
+
+
 def _finish(command: Command, done: Completed, *, check: bool, log: Path | None = None) -> Completed:
+    raw = b"" if done.returncode == 0 else tail(log) if log else (done.stderr or done.stdout)
+    if _FULL in raw:
+        line = next(line for line in raw.splitlines() if _FULL in line).decode("utf-8", "replace").strip()
+        raise SpaceError(
+            f"no space left while {command.argv[0]} ran: {redact(line, command.secrets)}",
+            hint="free some, or point --store and --out elsewhere; a rerun goes on where it was",
+        )
     if check and done.returncode != 0:
-        raw = tail(log) if log else (done.stderr or done.stdout)
         output = redact(raw.decode("utf-8", "replace"), command.secrets)
         raise CommandFailed(
             f"{command.argv[0]} ended with status {done.returncode}: {command}",

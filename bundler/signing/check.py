@@ -1,11 +1,15 @@
-"""Both verifiers on one signature: ours and ssh-keygen. Different verdicts are refused, whichever says yes."""
+"""Both verifiers on one signature: ours and ssh-keygen. Different verdicts are refused, whichever says yes.
+
+ssh-keygen lets bytes around a signature pass, and signatures of tokens that nobody touched. We do not, on purpose:
+such a signature does not count, and that is no disagreement.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 
-from bundler.errors import VerifiersDisagree
-from bundler.signing import sshkeygen, trust
+from bundler.errors import FormatError, SignatureRefused, VerifiersDisagree
+from bundler.signing import sshkeygen, sshsig, trust
 from bundler.signing.trust import Judge, Policy, Verdict
 
 
@@ -16,6 +20,10 @@ def make_judge(policy: Policy) -> Judge:
 
 def _both(policy: Policy, message: bytes, file: str, armored: bytes) -> Verdict:
     ours = trust.judge(policy, message, file, armored)
+    try:
+        sshsig.check_touch(sshsig.parse_signature(armored))
+    except (FormatError, SignatureRefused):
+        return ours
     theirs = sshkeygen.judge(policy, message, file, armored)
     if ours.principal != theirs.principal:
         raise VerifiersDisagree(

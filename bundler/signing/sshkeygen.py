@@ -1,11 +1,15 @@
 """Signing and checking with the operator's own ssh-keygen. Private keys are touched by nothing else.
 
-Agents, FIDO tokens and PKCS#11 come for free: a public key file is signed with through the agent.
+Agents, FIDO tokens and PKCS#11 come for free: a public key file is signed with through the agent. A key that no
+agent holds may ask the person at the terminal for its passphrase or PIN: ssh-keygen does that itself.
 """
 
 from __future__ import annotations
 
+import base64
+import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,21 +27,61 @@ def available() -> bool:
     return shutil.which(_TOOL) is not None
 
 
-def sign(message: bytes, key: Path, namespace: str) -> bytes:
+def sign(message: bytes, key: Path, namespace: str, *, terminal: bool = False) -> bytes:
     """Return the armored signature of ``message`` by a private key file, or by the agent for a public one.
+
+    With ``terminal``, ssh-keygen may use our terminal to ask; :func:`asks` tells whether it will.
 
     Raises:
         SigningFailed: ssh-keygen could not sign.
     """
     argv = [_TOOL, "-Y", "sign", "-q", "-n", namespace, "-f", str(key)]
     try:
-        return run(Command(argv=argv, stdin=message)).stdout
+        return _sign_at_terminal(argv, message) if terminal else run(Command(argv=argv, stdin=message)).stdout
     except CommandFailed as error:
-        last = (error.output.strip().splitlines() or ["no message"])[-1]
+        silence = "see what ssh-keygen said above" if terminal else "no message"
+        last = (error.output.strip().splitlines() or [silence])[-1]
         raise SigningFailed(
             f"cannot sign with {key}: {last}",
-            hint="a key with a passphrase: ssh-add it and give the .pub file; is the token plugged in?",
+            hint="a key with a passphrase: run this in a terminal, or ssh-add it; is the token plugged in?",
         ) from error
+
+
+def _sign_at_terminal(argv: list[str], message: bytes) -> bytes:
+    """Sign a file, because stdin is the person's."""
+    with tempfile.TemporaryDirectory(prefix="bundle-sign-") as directory:
+        path = Path(directory, "message")
+        path.write_bytes(message)
+        run(Command(argv=[*argv, str(path)], terminal=True))
+        return path.with_name("message.sig").read_bytes()
+
+
+def asks(key: Path, public: PublicKey) -> bool:
+    """Return whether signing will ask the person at our terminal for a passphrase, a PIN or a touch."""
+    if not _has_terminal() or _in_agent(public):
+        return False
+    private = key.with_suffix("") if key.suffix == ".pub" else key
+    return private.is_file() and (is_token(public) or not _opens(private))
+
+
+def _has_terminal() -> bool:
+    """Return whether stdin is our terminal and we are in its foreground."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
+
+
+def _in_agent(key: PublicKey) -> bool:
+    if "SSH_AUTH_SOCK" not in os.environ:
+        return False
+    held = run(Command(argv=["ssh-add", "-L"]), check=False).stdout
+    return base64.b64encode(key.blob) in held.split()
+
+
+def _opens(private: Path) -> bool:
+    """Return whether the private key has no passphrase."""
+    return run(Command(argv=[_TOOL, "-y", "-P", "", "-f", str(private)]), check=False).returncode == 0
 
 
 def public_key(key: Path) -> PublicKey:

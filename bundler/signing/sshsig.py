@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -18,7 +19,7 @@ from bundler.signing.keys import FIDO, PublicKey, Wire, parse_key_blob, string
 
 _MAGIC = b"SSHSIG"
 _VERSION = 1
-_BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----\n", b"\n-----END SSH SIGNATURE-----\n"
+_ARMOR = re.compile(rb"-----BEGIN SSH SIGNATURE-----\n(?P<lines>(?:[A-Za-z0-9+/=]+\n)+)-----END SSH SIGNATURE-----\n")
 _HASHES = {b"sha256": hashlib.sha256, b"sha512": hashlib.sha512}
 _USER_PRESENT = 0x01
 
@@ -43,12 +44,16 @@ def parse_signature(armored: bytes) -> Signature:
     """
     if len(armored) > MAX_SIGNATURE:
         raise FormatError(f"signature is larger than {MAX_SIGNATURE} bytes")
-    if not (armored.startswith(_BEGIN) and armored.endswith(_END)):
-        raise FormatError("is no SSH signature")
+    match = _ARMOR.fullmatch(armored)
+    if match is None:
+        raise FormatError("is no SSH signature, or has bytes around it")
+    text = match["lines"].replace(b"\n", b"")
     try:
-        data = base64.b64decode(armored[len(_BEGIN) : -len(_END)].replace(b"\n", b""), validate=True)
+        data = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise FormatError("the signature is not base64") from error
+    if base64.b64encode(data) != text:
+        raise FormatError("the signature is not in the one form that base64 has for it")
     wire = Wire(data)
     if wire.take(len(_MAGIC)) != _MAGIC or wire.integer() != _VERSION:
         raise FormatError("is no SSH signature of version 1")
@@ -73,19 +78,28 @@ def _inner(wire: Wire, key: PublicKey, namespace: str, name: bytes) -> Signature
     return Signature(key=key, namespace=namespace, hash=name, raw=raw, flags=flags, counter=counter)
 
 
+def check_touch(signature: Signature) -> None:
+    """Refuse what a FIDO token signed on its own; ssh-keygen lets it pass.
+
+    Raises:
+        SignatureRefused: Nobody touched the token.
+    """
+    if signature.key.kind in FIDO and not signature.flags & _USER_PRESENT:
+        raise SignatureRefused("was made by a token that nobody touched")
+
+
 def verify(message: bytes, signature: Signature, namespace: str) -> None:
     """Check that the signature's key signed ``message`` in ``namespace``, by a touch where it is a FIDO key.
 
     Raises:
         SignatureRefused: It did not.
     """
+    check_touch(signature)
     if signature.namespace != namespace:
         raise SignatureRefused(f"was made for namespace {signature.namespace[:64]!r}, not {namespace!r}")
     digest = _HASHES[signature.hash](message).digest()
     signed = _MAGIC + string(namespace.encode()) + string(b"") + string(signature.hash) + string(digest)
     if signature.key.kind in FIDO:
-        if not signature.flags & _USER_PRESENT:
-            raise SignatureRefused("was made by a token that nobody touched")
         signed = (
             hashlib.sha256(signature.key.application).digest()
             + bytes([signature.flags])

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.clock import pause, stopwatch
-from bundler.errors import CommandFailed, ToolMissing
+from bundler.errors import CommandFailed, SpaceError, ToolMissing
 from bundler.process import Command, end_children, redact, run, tail, which
+
+if TYPE_CHECKING:
+    from tests.core.conftest import Terminal
 
 
 def sh(script: str, *words: str, secrets: tuple[str, ...] = ()) -> Command:
     return Command(argv=["sh", "-c", script, "sh", *words], secrets=secrets)
 
 
+def ended(pid: int) -> bool:
+    """Return whether the process has ended; one that only waits to be reaped has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def gone(pid: int) -> bool:
-    """Return whether the process ends within a few seconds; one that only waits to be reaped has ended."""
+    """Return whether the process ends within a few seconds."""
     deadline = stopwatch() + 5
     while stopwatch() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
+        if ended(pid):
             return True
         pause(0.02)
     return False
@@ -145,6 +154,79 @@ def test_a_signal_can_end_everything_that_runs(tmp_path: Path) -> None:
 
     assert status == [-9]
     assert gone(int(pid.read_text()))
+
+
+def test_nothing_outlives_a_kill_of_us(tmp_path: Path) -> None:
+    """After kill -9 of us our commands end too, with all that they started, and so does the watchdog."""
+    script = (
+        "import sys, threading, time; from bundler.process import *\n"
+        "run(Command(argv=['true']))\n"
+        "script = 'sleep 60 & echo $! $$ > $1.new; mv $1.new $1; wait'\n"
+        "command = Command(argv=['sh', '-c', script, 'sh', sys.argv[1]])\n"
+        "threading.Thread(target=run, args=(command,)).start()\n"
+        "time.sleep(60)\n"
+    )
+    pids = tmp_path / "pids"
+    with subprocess.Popen([sys.executable, "-c", script, str(pids)]) as us:
+        while not pids.exists():
+            pause(0.02)
+        children = Path(f"/proc/{us.pid}/task/{us.pid}/children").read_text().split()
+        us.kill()
+
+    assert all(gone(int(pid)) for pid in (*pids.read_text().split(), *children))
+
+
+def test_a_command_that_has_ended_is_forgotten(tmp_path: Path) -> None:
+    """What a command leaves running on purpose, like an agent, is not ended with us once the command has ended."""
+    script = (
+        "import sys; from bundler.process import *\n"
+        "done = run(Command(argv=['sh', '-c', 'sleep 60 > /dev/null 2>&1 & echo $!']))\n"
+        "run(Command(argv=['true'])); print(done.text)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    pid = int(done.stdout)
+
+    pause(0.2)
+    assert not ended(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_full_disk_in_a_command_is_a_full_disk(tmp_path: Path) -> None:
+    """A program that fails because there is no room gives the error for that, with its log and without check too."""
+    command = sh("echo 'tar: x: Cannot write: No space left on device' >&2; exit 2")
+
+    for options in ({}, {"check": False}, {"log": tmp_path / "log"}):
+        with pytest.raises(SpaceError, match="no space left while sh ran: tar: x: Cannot write"):
+            run(command, **options)
+    assert run(sh("echo No space left on device")).returncode == 0
+
+
+def test_a_command_can_have_the_terminal(terminal: Terminal) -> None:
+    """A command with our terminal reads what the person types, in the foreground, and stdout still comes to us."""
+    script = (
+        "from bundler.process import *\n"
+        "argv = ['sh', '-c', 'printf \"who? \" > /dev/tty; read -r x < /dev/tty; echo \"<$x>\"']\n"
+        "print('got', run(Command(argv=argv, terminal=True)).text)\n"
+    )
+    with terminal.run(sys.executable, "-c", script) as session:
+        session.expect("who? ")
+        session.type("me\n")
+        session.expect("got <me>")
+
+    assert session.status == 0
+
+
+def test_a_command_with_the_terminal_ends_with_the_time(terminal: Terminal) -> None:
+    """A time-out reaches a command that has no process group of its own."""
+    script = (
+        "from bundler.process import *; from bundler.errors import *\n"
+        "try: run(Command(argv=['sleep', '60'], terminal=True), timeout=0.2)\n"
+        "except CommandFailed as error: print(error)\n"
+    )
+    with terminal.run(sys.executable, "-c", script) as session:
+        session.expect("took longer than 0.2 s")
+
+    assert session.status == 0
 
 
 def test_secrets_reach_no_message() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -13,13 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.errors import StoreError
+from bundler.errors import SpaceError, StoreError
 from bundler.store.cas import Blob, Store, default_root, key_of
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
+
+
+def damage(store: Store, blob: Blob, data: bytes) -> None:
+    path = store.path(blob.digest)
+    path.chmod(0o644)
+    path.write_bytes(data)
 
 
 def digest(data: bytes) -> str:
@@ -117,6 +125,37 @@ def test_two_threads_can_put_the_same_blob(store: Store) -> None:
     assert list(store.tmp.iterdir()) == []
 
 
+def test_a_blob_damaged_without_a_change_of_size_is_noticed(store: Store) -> None:
+    """Whoever reads a damaged blob in a later run is told, by name; the blob goes, so that it is made again."""
+    blob = store.put(b"content")
+    damage(store, blob, b"CONTENT")
+    store.open(blob.digest).close()  # this run has written it itself: it is not read again
+
+    for ask in (Store(store.root).open, Store(store.root).checked):
+        damage(store, blob, b"CONTENT")
+        with pytest.raises(StoreError, match=blob.digest) as caught:
+            ask(blob.digest)
+        assert "run again" in caught.value.hint
+        assert not store.has(blob.digest)
+        store.put(b"content")
+
+    assert Store(store.root).checked(blob.digest).read_bytes() == b"content"
+
+
+def test_a_damaged_blob_is_healed_by_whoever_has_its_bytes(store: Store, tmp_path: Path) -> None:
+    """A put or an adoption compares the blob that is there with the bytes at hand, also when the sizes are equal."""
+    blob = store.put(b"content")
+    for number in range(2):
+        damage(store, blob, b"CONTENT")
+        path = tmp_path / "file"
+        path.write_bytes(b"content")
+
+        assert store.put(b"content") == blob if number else store.adopt(path) == blob
+
+        assert store.path(blob.digest).read_bytes() == b"content"
+        assert store.path(blob.digest).stat().st_mode & 0o777 == 0o444
+
+
 def test_a_killed_process_leaves_no_blob_and_is_swept(store: Store) -> None:
     """What a killed process left unfinished is removed by the next one, what a living one works on is not."""
     script = (
@@ -136,6 +175,80 @@ def test_a_killed_process_leaves_no_blob_and_is_swept(store: Store) -> None:
 
             assert list(store.tmp.iterdir()) == [mine]
     assert not (store.root / "blobs").exists()
+
+
+@pytest.mark.isolation
+def test_runs_in_two_containers_leave_each_others_work_alone(store: Store, tmp_path: Path) -> None:
+    """A run in another process namespace, where our process numbers mean nothing, sweeps nothing that is held."""
+    script = "import sys; from pathlib import Path; from bundler.store.cas import Store; Store(Path(sys.argv[1]))"
+    container = ["bwrap", "--unshare-pid", "--dev-bind", "/", "/", "--proc", "/proc"]
+    left = store.tmp / "work-0123456789abcdef-build"
+    left.mkdir()
+
+    with store.workdir("mine") as mine:
+        subprocess.run([*container, sys.executable, "-c", script, str(store.root)], check=True)
+
+        assert list(store.tmp.iterdir()) == [mine]
+
+
+def test_a_download_survives_the_death_of_its_process(store: Store) -> None:
+    """What was downloaded in part is no leftover: the next run goes on with it."""
+    (store.tmp / f"fetch-{'0' * 64}").write_bytes(b"half")
+
+    Store(store.root)
+
+    assert len(list(store.tmp.iterdir())) == 1
+
+
+def test_a_full_disk_is_an_error_of_ours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room for a blob, a reference or work: one error that names the place; nothing stays."""
+
+    def full() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SpaceError, match="tmp"):
+        store.put(full())
+    with pytest.raises(SpaceError, match="tmp"), store.workdir("build"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert list(store.tmp.iterdir()) == []
+
+
+def test_nobody_else_is_in_while_one_is_alone(store: Store) -> None:
+    """The store is had alone only while no other run has it open, and a run that comes then waits."""
+    other = Store(store.root)
+    with pytest.raises(StoreError, match="in use"), store.alone():
+        pass
+    del other
+
+    opened: list[Store] = []
+    with store.alone():
+        thread = threading.Thread(target=lambda: opened.append(Store(store.root)))
+        thread.start()
+        thread.join(0.2)
+        assert opened == []
+    thread.join()
+
+    assert len(opened) == 1
+
+
+def test_use_is_noted_by_time_stamps(store: Store) -> None:
+    """Asking for a blob or a reference in a run renews its time stamp, once."""
+    blob = store.put(b"content")
+    store.remember("wheel", key_of("x"), 1)
+    paths = [store.path(blob.digest), next((store.root / "refs").rglob("*.json"))]
+    for path in paths:
+        os.utime(path, (1, 1))
+
+    later = Store(store.root)
+    assert later.has(blob.digest)
+    assert later.recall("wheel", key_of("x")) == 1
+
+    assert all(path.stat().st_mtime > 1 for path in paths)
+    os.utime(paths[0], (1, 1))
+    assert later.size(blob.digest) == 7
+    assert paths[0].stat().st_mtime == 1
 
 
 def test_a_workdir_is_private_and_goes_away(store: Store) -> None:
@@ -158,14 +271,39 @@ def test_references_are_remembered(store: Store) -> None:
     assert store.recall("wheel", key_of("sdist", "y")) is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"\0" * 10])
-def test_a_damaged_reference_counts_as_none(store: Store, damage: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"\0" * 10, b"[1]", b"1", b'{"value": 1}'])
+def test_a_damaged_reference_counts_as_none(store: Store, content: bytes) -> None:
     """The cache may forget, it may not fail."""
     key = key_of("x")
     store.remember("wheel", key, 1)
-    next((store.root / "refs").rglob("*.json")).write_bytes(damage)
+    next((store.root / "refs").rglob("*.json")).write_bytes(content)
 
     assert store.recall("wheel", key) is None
+
+
+def test_a_reference_with_one_wrong_letter_counts_as_none(store: Store) -> None:
+    """Damage that is still JSON is noticed too: a reference carries its own digest."""
+    key = key_of("x")
+    store.remember("wheel", key, {"digest": "abc"})
+    path = next((store.root / "refs").rglob("*.json"))
+    path.write_bytes(path.read_bytes().replace(b"abc", b"abd"))
+
+    assert store.recall("wheel", key) is None
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_any_value_comes_back(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    """Every JSON value is remembered as it is."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    store.remember("kind", key_of("x"), value)
+
+    assert store.recall("kind", key_of("x")) == value
 
 
 def test_a_store_that_cannot_be_is_refused(tmp_path: Path) -> None:
