@@ -61,9 +61,13 @@ class StageFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class Noted:
-    """Something worth a line for the user."""
+    """Something worth a line for the user.
+
+    ``prompt``: a program asks on the terminal now; nothing may be drawn there until the next event.
+    """
 
     message: str
+    prompt: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

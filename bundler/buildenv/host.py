@@ -24,6 +24,7 @@ from bundler.buildenv import bubblewrap, limits
 from bundler.buildenv.host_target import host_target
 from bundler.buildenv.port import HOME, OUTPUT, TEMPORARY, VENV, BuildCommand, Workspace
 from bundler.errors import BuildEnvironmentError, CommandFailed
+from bundler.files import room_for
 from bundler.model.target import Target
 from bundler.process import Command, run
 
@@ -138,7 +139,7 @@ def _destination(workspace: Workspace, distribution: str, version: str) -> _Dest
 
 def _install(filename: str, path: Path, workspace: Workspace, version: str) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with room_for(workspace.root), zipfile.ZipFile(path) as archive:
             archive.filename = filename
             wheel = WheelFile(archive)
             install(wheel, _destination(workspace, wheel.distribution, version), additional_metadata={})

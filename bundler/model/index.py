@@ -23,6 +23,8 @@ class IndexSpec:
 class IndexConfig:
     """Indexes in order of preference, folders of wheels, and how to reach them.
 
+    ``root`` is where relative ``file:`` addresses begin: the manifest's directory.
+
     ``env`` holds further environment variables for uv and pip, credentials among them: never shown, never written.
     """
 
@@ -31,6 +33,7 @@ class IndexConfig:
     cert: str | None = None
     client_cert: str | None = None
     proxy: str | None = field(default=None, repr=False)
+    root: Path = Path("/")
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def bound(self) -> dict[str, IndexSpec]:

@@ -15,7 +15,11 @@ Kind: TypeAlias = Literal["wheel", "sdist", "git", "directory"]
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A file of an index or of a local wheel folder. ``url`` never holds credentials; local files have ``file:``."""
+    """A file of an index or of a local wheel folder.
+
+    ``url`` never holds credentials. Local files have ``file:``, relative to the manifest (``file:wheels/x.whl``) if
+    they are below it or a folder that it names so: a lock fits every checkout.
+    """
 
     name: str
     url: str
@@ -104,7 +108,10 @@ class LayerRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """A whole lock. ``inputs`` is the digest of everything that went in; ``created`` seconds since the epoch."""
+    """A whole lock. ``inputs`` is the digest of what decided the resolution; ``created`` seconds since the epoch.
+
+    ``manifest`` is the digest of all that a bundle shows of the manifest.
+    """
 
     name: str
     version: str
@@ -119,6 +126,7 @@ class Lock:
     shadowed: tuple[Shadowed, ...] = ()
     effective: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    manifest: str = ""
 
     def venv(self, venv: str, target: str) -> VenvLock:
         """Return the lock of ``venv`` on ``target``; KeyError where there is none."""

@@ -52,6 +52,7 @@ def lock_files(lock: Lock, targets: Mapping[str, Target]) -> dict[str, bytes]:
         "sequence": lock.sequence,
         "created": lock.created,
         "inputs": lock.inputs,
+        "manifest": lock.manifest,
         "resolver": lock.resolver,
         "targets": list(lock.targets),
         "venvs": venvs,
@@ -114,6 +115,7 @@ def _lock(document: Mapping[str, Any], read: Read, where: str) -> Lock:
         shadowed=tuple(Shadowed(**_strings(entry)) for entry in document["shadowed"]),
         effective={group: _text(read, path, where) for group, path in document["effective"].items()},
         warnings=tuple(_string(text) for text in document["warnings"]),
+        manifest=_string(document.get("manifest", "")),
     )
 
 

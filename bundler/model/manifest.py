@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from packaging.utils import canonicalize_name
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$")]
 #: A number written as text is taken as the number it is: the loader leaves all scalars as text.
@@ -179,6 +180,12 @@ class Build(Document):
     )
     packages: dict[str, PackageBuild] = Field(default_factory=dict, title="settings per package")
     environment: str = Field(default="host", title="build environment driver")
+
+    @field_validator("packages", mode="after")
+    @classmethod
+    def _normalised(cls, packages: dict[str, PackageBuild]) -> dict[str, PackageBuild]:
+        """Return the settings by normalised name (PEP 503), as locks know packages."""
+        return {str(canonicalize_name(name)): settings for name, settings in packages.items()}
 
 
 class VenvOverride(Document):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from packaging.utils import canonicalize_name
 
 from bundler.errors import BundlerError, Problem, RequirementError
+from bundler.model.constraints import scan_layer
 from bundler.model.manifest_check import nearest, problem_at
 from bundler.model.manifest_tree import FieldPath, Located, child, find
 from bundler.model.plan import FAMILIES, target_keys
@@ -28,7 +29,7 @@ _REQUIREMENTS = (
     "venvs.*.targets.*.packages.*",
     "build.packages.*.requires.*",
 )
-_CONSTRAINTS = ("build.constraints.*", "constraints.*.lines.*", "venvs.*.constraints.layers.*.lines.*")
+_CONSTRAINTS = ("build.constraints", "constraints.*.lines", "venvs.*.constraints.layers.*.lines")
 _LAYERS = ("constraints", "venvs.*.constraints.layers")
 _URLS = (
     "indexes.*.url",
@@ -70,10 +71,6 @@ def names(tree: Located | None) -> list[str]:
 def _requirements(tree: Located) -> Iterator[Problem]:
     for path, line in texts(tree, *_REQUIREMENTS):
         yield from _parses(tree, path, line)
-    for path, line in texts(tree, *_CONSTRAINTS):
-        bare = re.sub(r"(^|\s)#.*", "", line).strip()
-        if bare:
-            yield from _parses(tree, path, bare)
 
 
 def _parses(tree: Located, path: FieldPath, line: str) -> Iterator[Problem]:
@@ -90,6 +87,11 @@ def _project_names(tree: Located) -> Iterator[Problem]:
             yield problem_at(
                 tree, path, f"{redacted(name)!r} is no package name", "the name alone, without a version"
             )
+    seen: dict[str, str] = {}
+    for path, name in keys:
+        other = seen.setdefault(str(canonicalize_name(name)), name)
+        if other != name:
+            yield problem_at(tree, path, f"{name!r} is the same package as {other!r}", "put both into one")
 
 
 def _addresses(tree: Located) -> Iterator[Problem]:
@@ -125,6 +127,16 @@ def _layers(tree: Located) -> Iterator[Problem]:
                             tree, path, f"a second layer called {name.value!r}", "give each its own name"
                         )
                     seen[name.value] = path
+
+
+def _constraint_lines(tree: Located) -> Iterator[Problem]:
+    """Yield what is wrong with constraints that stand in the manifest, contradictions among them."""
+    for pattern in _CONSTRAINTS:
+        for path, lines in find(tree, pattern):
+            listed = names(lines)
+            for problem in scan_layer("", "\n".join(listed), "line")[1]:
+                number = int(problem.where.rpartition(":")[2])
+                yield problem_at(tree, (*path, min(number, len(listed)) - 1), problem.what, problem.hint)
 
 
 def _indexes(tree: Located) -> Iterator[Problem]:
@@ -261,6 +273,7 @@ def _wrong_expression(expression: str) -> str:
 
 _RULES: tuple[Callable[[Located], Iterator[Problem]], ...] = (
     _requirements,
+    _constraint_lines,
     _project_names,
     _addresses,
     _layers,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, unquote
 
 import tomli
 import tomli_w
@@ -92,16 +93,24 @@ def _package(package: LockedPackage) -> Package:
 
 
 def _with_file(base: Package, kind: Kind, file: Artifact) -> Package:
-    hashes = {"sha256": file.sha256}
+    local = _local_path(file.url)
+    place: dict[str, Any] = {"url": None if local else file.url, "path": local, "size": file.size}
+    place["hashes"] = {"sha256": file.sha256}
     if kind == "wheel":
-        named = replace(base, wheels=[PackageWheel(name=file.name, url=file.url, size=file.size, hashes=hashes)])
+        named = replace(base, wheels=[PackageWheel(name=file.name, **place)])
     else:
-        named = replace(base, sdist=PackageSdist(name=file.name, url=file.url, size=file.size, hashes=hashes))
+        named = replace(base, sdist=PackageSdist(name=file.name, **place))
     if _valid(named):
         return named
     # A direct address whose last part is no proper file name of the package.
     tool = {_TOOL: {**(base.tool or {}).get(_TOOL, {}), "file": file.name}}
-    return replace(base, tool=tool, archive=PackageArchive(url=file.url, size=file.size, hashes=hashes))
+    return replace(base, tool=tool, archive=PackageArchive(**place))
+
+
+def _local_path(url: str) -> str | None:
+    """Return the path of a relative ``file:`` address: relative to the manifest, as that of a directory is."""
+    path = url.removeprefix("file:")
+    return unquote(path) if path != url and not path.startswith("/") else None
 
 
 def _valid(package: Package) -> bool:
@@ -191,4 +200,5 @@ def _origin(package: Package, own: Mapping[str, Any]) -> tuple[Kind, Artifact | 
 
 
 def _artifact(name: str, file: PackageArchive | PackageSdist | PackageWheel) -> Artifact:
-    return Artifact(name=name, url=file.url or "", sha256=file.hashes["sha256"], size=file.size)
+    url = f"file:{quote(file.path)}" if file.path else file.url or ""
+    return Artifact(name=name, url=url, sha256=file.hashes["sha256"], size=file.size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -30,7 +30,7 @@ def explain(
     error: ResolutionFailed, asked: Sequence[Asked], effective: Effective | None, what: str
 ) -> ResolutionFailed:
     """Return the failure with chains from venvs to what they want, and the constraints that stand against them."""
-    edges = _folded(edge for edge in error.problems if edge.where)
+    edges = _folded(_attributed(edge, asked) for edge in error.problems if edge.where)
     told = [edge for edge in error.problems if not edge.where]
     names = {found for edge in edges if (found := _name(edge.what))} | _mentioned(told)
     problems = [
@@ -45,6 +45,12 @@ def explain(
         or "change a requirement, or put a constraint into a layer above the one that stands against it",
         problems=tuple(dict.fromkeys(problems)),
     )
+
+
+def _attributed(edge: Problem, asked: Sequence[Asked]) -> Problem:
+    """Return the edge; what a venv asks for in these very words is no constraint, though uv cannot tell."""
+    requested = edge.where == CONSTRAINT and any(_same(one.text, edge.what) for one in asked)
+    return replace(edge, where=REQUESTED) if requested else edge
 
 
 def _folded(edges: Iterable[Problem]) -> tuple[Problem, ...]:

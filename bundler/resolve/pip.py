@@ -26,9 +26,9 @@ from bundler.model.index import IndexConfig
 from bundler.model.lock import Artifact, GitSource
 from bundler.model.target import Target
 from bundler.process import Command, redact, run
-from bundler.resolve.pip_messages import CONFLICT, is_cut, read_conflict, yanked_reasons
+from bundler.resolve.pip_messages import CONFLICT, is_cut, read_conflict, refusals, yanked_reasons
 from bundler.resolve.port import Resolution, Resolved, ResolveRequest
-from bundler.resolve.tool import environment, failure, secrets_of
+from bundler.resolve.tool import environment, failure, refused, secrets_of
 from bundler.resolve.uv_project import artifact, without_credentials
 
 _PROBE = "import platform, sys; print(platform.machine(), '.'.join(map(str, sys.version_info[:3])), sys.platform)"
@@ -68,7 +68,7 @@ class PipResolver:
             done = run(Command(argv=argv, env=env, cwd=directory, secrets=secrets), check=False)
             if done.returncode != 0:
                 text = redact((done.stdout + done.stderr).decode("utf-8", "replace"), secrets)
-                raise _error(text)
+                raise _error(text, request.indexes)
             report = json.loads((directory / "report.json").read_bytes())
         reasons = yanked_reasons(done.stderr.decode("utf-8", "replace"))
         found = [_resolved(item, reasons) for item in report["install"]]
@@ -185,7 +185,10 @@ def _git(info: Mapping[str, Any]) -> GitSource:
     )
 
 
-def _error(text: str) -> Exception:
+def _error(text: str, indexes: IndexConfig) -> Exception:
+    found = refusals(text)
+    if found:
+        return refused(indexes, found)
     if is_cut(text):
         return failure("pip", text)
     lines: Sequence[str] = [line for line in text.splitlines() if not line.startswith("WARNING:")]

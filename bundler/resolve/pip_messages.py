@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.errors import Problem
 from bundler.resolve.port import CONSTRAINT, REQUESTED
+from bundler.resolve.uv_project import without_credentials
 
 CONFLICT = "conflicting dependencies"
 _ASKED = re.compile(r"^\s+The user requested (?P<constraint>\(constraint\) )?(?P<wanted>\S.*)$")
@@ -19,6 +20,9 @@ _YANKED = re.compile(
 )
 _CUT = re.compile(
     r"WARNING: Retrying|connection error|Could not fetch URL|HTTP error 5\d\d|CERTIFICATE_VERIFY_FAILED"
+)
+_REFUSED = re.compile(
+    r"WARNING: (?P<status>\d+ Error), Credentials not correct for (?P<url>\S+?)/[^/\s]+/?$", re.MULTILINE
 )
 
 
@@ -34,6 +38,12 @@ def yanked_reasons(text: str) -> dict[str, str]:
 def is_cut(text: str) -> bool:
     """Return whether pip had trouble with the network, so that it does not know all versions."""
     return _CUT.search(text) is not None
+
+
+def refusals(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the indexes that did not take the credentials, by their addresses, and what they said."""
+    found = ((without_credentials(match["url"]), match["status"]) for match in _REFUSED.finditer(text))
+    return tuple(dict.fromkeys(found))
 
 
 def read_conflict(lines: Iterable[str]) -> tuple[Problem, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bundler.errors import BundlerError, FetchFailed, ResolutionFailed
+from bundler.errors import BundlerError, FetchFailed, Problem, ResolutionFailed
 from bundler.model.index import IndexConfig
+from bundler.model.requirement import CREDENTIALS_HINT
 
 _DROPPED = ("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV", "CONDA_")
 _KEPT = (
@@ -53,6 +54,16 @@ def bare_configuration(directory: Path, program: str) -> dict[str, str]:
         if (real / companion).is_dir():
             (directory / companion).symlink_to(real / companion)
     return {"XDG_CONFIG_HOME": str(directory), "XDG_CONFIG_DIRS": str(directory)}
+
+
+def refused(indexes: IndexConfig, refusals: Iterable[tuple[str, str]]) -> FetchFailed:
+    """Return the error for indexes that want other credentials: their addresses, and what they said."""
+    names = {(index.url or "").rstrip("/"): f"index {index.name}" for index in indexes.indexes}
+    return FetchFailed(
+        "an index refuses to answer without valid credentials",
+        hint=CREDENTIALS_HINT,
+        problems=[Problem(where=names.get(url.rstrip("/"), "index"), what=f"{url}: {why}") for url, why in refusals],
+    )
 
 
 def failure(program: str, text: str) -> BundlerError:

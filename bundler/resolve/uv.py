@@ -15,11 +15,11 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from bundler.errors import IndexMismatch, Problem, ResolutionFailed, ToolMissing
-from bundler.model.index import IndexSpec
+from bundler.model.index import IndexConfig, IndexSpec
 from bundler.process import Command, Completed, redact, run
 from bundler.resolve.port import Resolution, Resolved, ResolveRequest
-from bundler.resolve.tool import bare_configuration, environment, failure, secrets_of
-from bundler.resolve.uv_messages import NO_SOLUTION, NO_WHEEL, read_conflict
+from bundler.resolve.tool import bare_configuration, environment, failure, refused, secrets_of
+from bundler.resolve.uv_messages import NO_SOLUTION, NO_WHEEL, read_conflict, refusals
 from bundler.resolve.uv_project import (
     direct_names,
     oldest_python,
@@ -32,6 +32,8 @@ from bundler.resolve.uv_project import (
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^ ;]+)")
 _FROM = "# from "
 _WARNING = "warning: "
+#: Warnings that say nothing to the person who wrote the manifest.
+_NOISE = ("The requested Python", "Requirements file `constraints.txt`", "Requirements file `build-constraints.txt`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +164,7 @@ class UvResolver:
             mentioned = frozenset(name for name in loose if re.search(rf"\b{re.escape(name)}\b", stderr))
             if mentioned:
                 return Resolution(packages=()), mentioned
-            raise _error(stderr)
+            raise _error(stderr, attempt.request.indexes)
         packages = read_answer(attempt.read("pylock.toml"), stderr)
         missed = {one.name for one in packages if one.git is None and one.directory is None} & set(loose)
         if not missed:
@@ -182,7 +184,7 @@ class UvResolver:
         again.write("requirements.txt", "\n".join(pins) + "\n")
         done = again.compile("requirements.txt", "--emit-index-annotation", "--no-annotate")
         if done.returncode != 0:
-            raise _error(done.stderr.decode())
+            raise _error(done.stderr.decode(), attempt.request.indexes)
         refuse_strangers(checked, bound, read_indexes(again.read("requirements.txt")))
 
 
@@ -225,15 +227,18 @@ def refuse_strangers(
 
 def _warnings(stderr: str) -> tuple[str, ...]:
     lines = (line.removeprefix(_WARNING) for line in stderr.splitlines() if line.startswith(_WARNING))
-    return tuple(dict.fromkeys(line for line in lines if not line.startswith("The requested Python")))
+    return tuple(dict.fromkeys(line for line in lines if not line.startswith(_NOISE)))
 
 
-def _error(stderr: str) -> Exception:
+def _error(stderr: str, indexes: IndexConfig) -> Exception:
     text = "\n".join(line for line in stderr.splitlines() if not line.startswith(_WARNING)).strip()
     if NO_SOLUTION not in text:
         return failure("uv", text)
+    found = refusals(text)
+    if found:
+        return refused(indexes, found)
     explanation = text.partition("cause: ")[2] or text
     return ResolutionFailed(
         "no versions satisfy everything that is asked for\n" + explanation.partition("\nhint:")[0].strip(),
-        problems=read_conflict(explanation),
+        problems=read_conflict(explanation, {name: index.name for name, index in indexes.bound().items()}),
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from bundler.errors import Problem
 from bundler.resolve.port import CONSTRAINT, REQUESTED
-from bundler.resolve.uv_project import PROJECT
+from bundler.resolve.uv_project import PROJECT, without_credentials
 
 NO_SOLUTION = "No solution found"
 NO_WHEEL = "-compatible wheels"
@@ -19,16 +20,23 @@ _AND = re.compile(r",? and |,\s+(?=\S+ depends? on)")
 _VERB = re.compile(r"(?P<source>.*)\bdepends? on (?P<wanted>.*)")
 _NOT_FOUND = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[^]]*\])? was not found in the package registry")
 _NO_VERSION = re.compile(r"there (?:is|are) no versions? of (?P<wanted>\S+)")
+_REFUSED = re.compile(r"index URL \((?P<url>\S+)\)[^\n]*credentials \((?P<status>[^)]*)\)", re.IGNORECASE)
 _ONE_OF = "one of:"
 
 
-def read_conflict(text: str) -> tuple[Problem, ...]:
-    """Return the requirements in uv's explanation: ``where`` wants ``what``.
+def read_conflict(text: str, bound: Mapping[str, str] = MappingProxyType({})) -> tuple[Problem, ...]:
+    """Return the requirements in uv's explanation: ``where`` wants ``what``; ``bound`` are indexes by package.
 
     uv does not tell a constraint from a requirement of the project: callers that know the constraints do.
     """
     flat = " ".join(text.split())
-    found = [*_edges(flat), *_absent(flat)]
+    found = [*_edges(flat), *_absent(flat, bound)]
+    return tuple(dict.fromkeys(found))
+
+
+def refusals(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the indexes that refused to answer (HTTP 401, 403), by their addresses, and what they said."""
+    found = ((without_credentials(match["url"]), match["status"]) for match in _REFUSED.finditer(text))
     return tuple(dict.fromkeys(found))
 
 
@@ -65,8 +73,10 @@ def _is_requirement(word: str) -> bool:
     return True
 
 
-def _absent(text: str) -> Iterator[Problem]:
+def _absent(text: str, bound: Mapping[str, str]) -> Iterator[Problem]:
     for match in _NOT_FOUND.finditer(text):
-        yield Problem(where="", what=f"{canonicalize_name(match['name'])} is in no index")
+        name = canonicalize_name(match["name"])
+        place = f"not in the index {bound[name]}, to which it is bound" if name in bound else "in no index"
+        yield Problem(where="", what=f"{name} is {place}")
     for match in _NO_VERSION.finditer(text):
         yield Problem(where="", what=f"there is no version {match['wanted'].rstrip(',.')}")

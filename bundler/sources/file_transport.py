@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
@@ -16,8 +17,10 @@ _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
 _PIECE = 1 << 18
 
 
-def file_address(url: str) -> str:
+def file_address(url: str, root: Path = Path("/")) -> str:
     """Return the address by which :class:`FileTransport` knows a ``file:`` URL; httpx wants a host in each.
+
+    A relative one, ``file:wheels/x.whl``, is below ``root``.
 
     Raises:
         FetchFailed: It names another host.
@@ -25,7 +28,8 @@ def file_address(url: str) -> str:
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
         raise FetchFailed(f"{redact_url(url)} names a host", hint="write file:///path")
-    return f"http://localhost{parts.path}"
+    path = parts.path if parts.path.startswith("/") else posixpath.normpath(f"{quote(str(root))}/{parts.path}")
+    return f"http://localhost{path}"
 
 
 class FileTransport(httpx.BaseTransport):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import shutil
 import threading
@@ -221,6 +222,7 @@ class GitSources:
                 except BlockingIOError:
                     if self._stop.wait(0.2):
                         raise
+            os.utime(mirror.with_suffix(".lock"))  # when it was used last: pruning goes by it
             self._make(mirror)
             yield mirror
 

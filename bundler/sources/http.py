@@ -148,7 +148,7 @@ class HttpClient:
     @contextlib.contextmanager
     def _lease(self, url: str) -> Iterator[tuple[httpx.Client, str]]:
         if url.startswith("file:"):
-            yield self._files, file_address(url)
+            yield self._files, file_address(url, self._config.root)
             return
         with self._lock:
             client = self._idle.pop() if self._idle else self._open()

@@ -53,6 +53,7 @@ def index_config(manifest: Manifest, root: Path, emit: Emit) -> IndexConfig:
         cert=pip.get("cert"),
         client_cert=pip.get("client-cert"),
         proxy=pip.get("proxy"),
+        root=root.absolute(),
         env={**_connection(pip), **source.env},
     )
 

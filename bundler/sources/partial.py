@@ -3,7 +3,7 @@
     tmp/fetch-<sha256>         what has arrived; locked while somebody writes
     tmp/fetch-<sha256>.tag     the server's validator of those bytes (ETag or Last-Modified)
 
-The names carry no process number: the store's sweep of dead processes' files leaves them alone.
+The store's sweep of what killed runs left goes by other names and leaves them alone; pruning removes old ones.
 """
 
 from __future__ import annotations
@@ -120,12 +120,6 @@ def claim(store: Store, digest: str, stopped: Callable[[], bool]) -> Iterator[Pa
             finally:
                 if partial.size == 0:
                     partial.drop()
-
-
-def drop_partials(store: Store) -> None:
-    """Remove all unfinished downloads; for pruning, when nothing runs."""
-    for path in store.tmp.glob(f"{_PREFIX}*"):
-        path.unlink(missing_ok=True)
 
 
 def _lock(store: Store, path: Path, digest: str, stopped: Callable[[], bool]) -> IO[bytes] | None:

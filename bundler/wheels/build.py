@@ -49,7 +49,8 @@ def build_key(request: BuildRequest, environment: BuildEnvironment) -> str:
         BUILDER_VERSION,
         CHECK_VERSION,
         (request.package.name, request.package.version, source_identity(request.package)),
-        (request.target.name, environment.name, host.name, host.python.full_version),
+        # A build that saw the network or this host's files is not taken for one that did not.
+        (request.target.name, environment.name, host.name, host.python.full_version, environment.describe()),
         sorted((wheel.filename, wheel.digest) for wheel in request.requirements),
         (dict(request.settings.env), dict(request.settings.config_settings)),
     )
@@ -104,7 +105,7 @@ def _build(request: BuildRequest, environment: BuildEnvironment, sources: Source
     package = request.package
     check_requirements(request.what, request.requirements, environment, request.target)
     _begin_log(request, environment, log)
-    wheels = {wheel.filename: sources.store.path(wheel.digest) for wheel in request.requirements}
+    wheels = {wheel.filename: sources.store.checked(wheel.digest) for wheel in request.requirements}
     workspace = environment.create(root, wheels)
     tree = sources.place(package, root / f"{package.name}-{package.version}")
     backend = Backend(

@@ -110,7 +110,7 @@ class SourceInspector:
         self._fetch(package)
         label = f"{package.name}-{package.version}-{target.name}-{question}-{key[:8]}"
         with store.workdir("inspect") as root:
-            workspace = environment.create(root, {wheel.filename: store.path(wheel.digest) for wheel in wheels})
+            workspace = environment.create(root, {wheel.filename: store.checked(wheel.digest) for wheel in wheels})
             backend = Backend(
                 what=what,
                 environment=environment,

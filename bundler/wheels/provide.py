@@ -178,13 +178,17 @@ def _build_all(jobs: Mapping[str, Job], fetched: Mapping[str, Wheel], provider: 
             settings=_settings(job, provider),
         )
         wheel = recall_wheel(request, environment, provider.store)
-        if wheel is not None:
-            reused.add(task.key)
-        else:
-            wheel = build_wheel(request, environment, provider.sources)
+        note = "failed"
+        try:
+            if wheel is not None:
+                reused.add(task.key)
+            else:
+                wheel = build_wheel(request, environment, provider.sources)
+            note = "reused" if task.key in reused else ""
+        finally:
+            emit(ItemFinished(stage=STAGE, item=name, note=note))
+            emit(StageAdvanced(stage=STAGE))
         wheels[task.key] = wheel
-        emit(ItemFinished(stage=STAGE, item=name, note="reused" if task.key in reused else ""))
-        emit(StageAdvanced(stage=STAGE))
         return wheel
 
     schedule = Schedule(_tasks(jobs, provider), memory=provider.memory, slots=provider.slots)
@@ -232,10 +236,11 @@ def _combine(failures: Mapping[str, BundlerError], given_up: Mapping[str, str]) 
         return next(iter(failures.values()))
     problems: list[Problem] = []
     for _, error in sorted(failures.items()):
-        problems.append(Problem(where="", what=error.message, hint=error.hint))
-        problems += error.problems
+        # The hint says where log and tree are: on a line of its own, because the log's last one may be long.
+        what = f"{error.message}\n  {error.hint}" if error.hint else error.message
+        problems += [Problem(where="", what=what), *error.problems]
     for key, cause in sorted(given_up.items()):
         what = f"not built: it needs {' '.join(cause.split()[:2])}"
         problems.append(Problem(where=" ".join(key.split()[:3]), what=what))
     message = f"{len(failures)} builds failed"
-    return WheelBuildFailed(message, hint="each has its own log; see the problems", problems=problems)
+    return WheelBuildFailed(message, hint="what was built is kept: a rerun goes on from there", problems=problems)

@@ -40,13 +40,12 @@ class Sources:
         Raises:
             WheelBuildFailed: The source is damaged or is none.
             GitError: The commit cannot be had.
-            StoreError: The sdist is not in the store.
+            StoreError: The sdist is not in the store, or damaged there.
             SourceError: The directory is not there or not what was locked.
         """
         origin = package.origin
         if isinstance(origin, Artifact):
-            self.store.size(origin.sha256)
-            epoch = unpack_sdist(self.store.path(origin.sha256), origin.name, top)
+            epoch = unpack_sdist(self.store.checked(origin.sha256), origin.name, top)
             return _tree(package, top, "", epoch)
         if isinstance(origin, GitSource):
             self.checkout(origin, top)

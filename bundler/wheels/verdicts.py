@@ -36,7 +36,7 @@ def _check_once(wheel: Wheel, target: Target, store: Store) -> list[Problem]:
     if store.recall("wheel-check", key) is not None:
         return []
     expected = Expected(filename=wheel.filename, name=wheel.name, version=wheel.version, target=target)
-    problems = check_wheel(store.path(wheel.digest), expected)
+    problems = check_wheel(store.checked(wheel.digest), expected)
     if not problems:
         store.remember("wheel-check", key, {"wheel": wheel.filename, "target": target.name})
     return problems

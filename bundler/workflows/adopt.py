@@ -56,7 +56,7 @@ def adopt(request: AdoptRequest, emit: Emit) -> AdoptReport:
     adopted = _read(request.source.absolute(), base)
     if adopted.problems and not request.partial:
         raise RequirementError(
-            f"{request.source}: {len(adopted.problems)} things cannot be carried over",
+            f"{request.source}: {_things(len(adopted.problems))} cannot be carried over",
             hint="change them, or --partial leaves them out",
             problems=adopted.problems,
         )
@@ -69,6 +69,10 @@ def adopt(request: AdoptRequest, emit: Emit) -> AdoptReport:
     if request.output is not None:
         write(request.output, text.encode())
     return AdoptReport(text=text, notes=tuple(adopted.notes), left_out=tuple(adopted.problems))
+
+
+def _things(count: int) -> str:
+    return "1 thing" if count == 1 else f"{count} things"
 
 
 def _read(source: Path, base: Path) -> Adopted:

@@ -37,6 +37,7 @@ from bundler.workflows.evidence import make_evidence
 from bundler.workflows.installer import build_installer
 from bundler.workflows.lock import LockRequest, LockResult, lock
 from bundler.workflows.lock_services import LockServices, lock_services
+from bundler.workflows.preflight import check_host, warn_of_host, warn_of_level
 from bundler.workflows.release_files import FinishedVenv, file_entries, source_entries, target_entry
 from bundler.workflows.sign import SignRequest, sign
 from bundler.workflows.unchanged import build_key, is_unchanged, remember_bundle
@@ -91,7 +92,7 @@ def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
     signers = _signers(request, emit)
     bundle = request.out / f"{locked.lock.name}-{locked.lock.version}-{locked.lock.sequence}"
     key = build_key(locked.lock_dir, locked.loaded.digest, request.volume_size)
-    # What a killed run left: the old bundle moved aside, a file half written inside it.
+    # What a killed run left: the old bundle moved aside, files half written beside it and in it.
     recover_directory(bundle)
     sweep(bundle)
     # 2. The same inputs gave this very bundle before: nothing to do.
@@ -127,14 +128,17 @@ def _signers(request: BuildRequest, emit: Emit) -> tuple[Signer, ...]:
 
 def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tuple[Signer, ...], emit: Emit) -> None:
     plans = {(plan.name, plan.target.name): plan for plan in locked.plans}
+    whole = locked.loaded.manifest.closure == "all"
+    _preflight(locked, emit, whole=whole)
     with _services(locked, request.store, emit) as services:
         sets = _wheels(services, locked, plans, emit)
         installer = build_installer(request.store, services.indexes, emit)
-    whole = locked.loaded.manifest.closure == "all"
     venvs = _venvs(request, locked, plans, sets, emit) if whole else ()
     root = f"os-releases/{locked.lock.version}"
     files = (
-        file_entries(venvs, root, request.store) if whole else source_entries(sets, locked.lock, root, request.store)
+        file_entries(venvs, root, request.store)
+        if whole
+        else source_entries(sets, plans, locked.lock, root, request.store)
     )
     evidence = make_evidence(locked.lock, locked.lock_dir, venvs, files, request.store, emit)
     plan = _plan(locked, files, venvs, request)
@@ -145,6 +149,16 @@ def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tupl
 
     _warn_of_leaks(venvs, emit)
     write_bundle(plan, request.store.open, bundle, emit, finish)
+
+
+def _preflight(locked: LockResult, emit: Emit, *, whole: bool) -> None:
+    """Find out what this host cannot do before anything long is begun."""
+    if whole:
+        check_host(locked.plans, host_target())
+        warn_of_level(locked.loaded.manifest.proof.level, emit)
+    carried = _part(locked.lock, locked.loaded.manifest.closure)
+    compiled = {(venv.venv, venv.target) for venv in carried.venvs if any(one.must_build for one in venv.packages)}
+    warn_of_host(locked.plans, compiled, emit)
 
 
 @contextmanager

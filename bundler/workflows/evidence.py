@@ -88,7 +88,7 @@ def _provenance(lock: Lock, files: Iterable[FileEntry]) -> bytes:
     request = ProvenanceRequest(
         subjects={entry.path: entry.sha256 for entry in files},
         lock=lock,
-        manifest=lock.inputs,
+        manifest=lock.manifest,
         tool=own_version(),
         tools={tool: version(tool) for tool in _TOOLS},
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -33,6 +34,8 @@ ENTRY_POINT = "bundler.cli.install"
 REQUIREMENTS = Path(__file__).with_name("installer_requirements.txt")
 #: A fixed date, so that the same content gives the same file: zip's oldest.
 EPOCH = "315532800"
+#: What pip says of a server that it cannot reach, without its own object's address.
+_NETWORK = re.compile(r"(?:Failed to establish a new connection: |Caused by )(.+?)'?\)?'?: /")
 
 
 def own_modules(start: str, root: Path) -> tuple[Path, ...]:
@@ -148,14 +151,26 @@ def _build(files: Sequence[Path], root: Path, store: Store, indexes: IndexConfig
             "--entry-point", f"{ENTRY_POINT}:main", "--python-shebang", "/usr/bin/env python3", "--no-emit-warnings",
             "--output-file", str(out),
         ]  # fmt: skip
+        log = store.root / "logs" / "installer.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("", "utf-8")
         try:
-            run(Command(argv=argv, env={**os.environ, **indexes.env, "SOURCE_DATE_EPOCH": EPOCH}))
+            run(Command(argv=argv, env={**os.environ, **indexes.env, "SOURCE_DATE_EPOCH": EPOCH}), log=log)
         except CommandFailed as error:
+            why = reason(error.output or log.read_text("utf-8", "replace"))
             raise EnvironmentProblem(
-                f"bundle-install could not be built: {error.output.strip()[-800:]}",
-                hint="is the package index reachable?",
+                f"bundle-install could not be built: {why}",
+                hint=f"is the package index reachable, and does it have these versions? log: {log}",
             ) from error
         return store.adopt(out)
+
+
+def reason(output: str) -> str:
+    """Return the line of pex's output that says why it failed: what the network said, else its last error."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    network = [match[1] for line in lines for match in [_NETWORK.search(line)] if match]
+    errors = [line.partition("ERROR: ")[2] for line in lines if "ERROR: " in line]
+    return (network or errors or lines or ["pex said nothing"])[-1][:300]
 
 
 def _index_options(indexes: IndexConfig) -> list[str]:

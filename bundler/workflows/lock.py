@@ -5,15 +5,16 @@ A lock is used again as long as its inputs are the same; nothing is fetched then
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
 
 from bundler import clock
 from bundler.buildenv.host_target import host_target
-from bundler.errors import Problem, ResolutionFailed, UsageError
+from bundler.errors import ManifestError, Problem, ResolutionFailed, UsageError
 from bundler.events import Emit, Noted, StageFinished, StageStarted, Warned, ignore
 from bundler.model.constraints import Effective, Layer, merge, parse_layer
 from bundler.model.lock import BuildLock, Lock, VenvLock
@@ -26,7 +27,7 @@ from bundler.resolve.port import ResolveRequest
 from bundler.resolve.units import Unit
 from bundler.store.cas import Store
 from bundler.workflows.constraints import ConstraintGroup, constraint_groups, records_of
-from bundler.workflows.lock_builds import BuildLocker, combined, extra_requirements
+from bundler.workflows.lock_builds import BuildLocker, all_of, combined, differing, extra_requirements
 from bundler.workflows.lock_files import default_lock_dir, find_lock, load_lock, save_lock
 from bundler.workflows.lock_inputs import Inputs, read_inputs, refuse_outdated, remote_changes
 from bundler.workflows.lock_services import LockServices, lock_services
@@ -85,24 +86,29 @@ def lock(request: LockRequest, emit: Emit = ignore) -> LockResult:
     # 1. The manifest, its targets and venvs; the lock that is there.
     loaded = open_manifest(request.manifest, emit)
     plans = plan_venvs(loaded.manifest, resolve_targets(loaded.manifest, host_target))
+    if not plans:
+        raise ManifestError(f"{request.manifest} builds no venv for any target", hint="drop a skip: true")
     directory = request.lock_dir or default_lock_dir(request.manifest)
     previous = find_lock(directory)
     resolver = request.resolver or loaded.manifest.resolver
     inputs = read_inputs(loaded, plans, resolver, request.store)
     _check(request, previous)
-    # 2. Nothing changed: use it.
+    # 2. Nothing changed that decides what is locked: the packages stay.
     upgrading = request.upgrade or bool(request.upgrade_packages)
-    reused = previous is not None and previous.inputs == inputs.digest and not upgrading
-    if previous is not None and reused:
+    found = None if upgrading or previous is None else _standing(loaded, inputs, previous)
+    reused = found is not None and found == previous
+    if reused and previous is not None:
         _tell(previous, emit)
-        found = previous
-    else:
-        if request.locked:
-            refuse_outdated(inputs, plans, previous, directory)
-        # 3. Resolve, and write the lock.
+    elif request.locked:
+        refuse_outdated(inputs, plans, previous, directory)
+    elif found is not None:
+        emit(Noted(message="the packages stay; the manifest says something else now: the lock is numbered anew"))
+    # 3. Resolve, and write the lock.
+    if found is None:
         with lock_services(loaded, choose_resolver(resolver), request.store, emit) as services:
             work = _Work(request=request, services=services, plans=plans, inputs=inputs, previous=previous)
             found = _resolve(work)
+    if not reused:
         save_lock(found, {target.name: target for target in inputs.targets}, directory)
     return LockResult(
         lock=found,
@@ -130,6 +136,15 @@ def _check(request: LockRequest, previous: Lock | None) -> None:
         )
 
 
+def _standing(loaded: LoadedManifest, inputs: Inputs, previous: Lock) -> Lock | None:
+    """Return the lock with the packages that are locked, where nothing asks for others."""
+    if previous.inputs != inputs.digest:
+        return None
+    release = loaded.manifest.release
+    said = replace(previous, name=release.name, version=release.version, manifest=inputs.content)
+    return numbered(said, previous, release.sequence)
+
+
 def _tell(previous: Lock, emit: Emit) -> None:
     emit(Noted(message="the lock fits its inputs: used as it is"))
     for warning in previous.warnings:
@@ -148,11 +163,14 @@ def _resolve(work: _Work) -> Lock:
     names = tuple(target.name for target in work.inputs.targets)
     coverage((cell for _, units in found for unit in units for cell in unit.cells()), names).require()
     # 3.4 Each venv's own packages, and the build requirements of those without a wheel.
-    venvs: dict[tuple[str, str], VenvLock] = {}
+    lockers = all_of((partial(_lock_venvs, work, *one) for one in found), "groups of venvs cannot be locked")
+    venvs = {(venv.venv, venv.target): venv for one in lockers for venv in one.venvs}
+    extra = _extra_requirements(work, venvs.values())
     builds: dict[tuple[str, str, str], BuildLock] = {}
-    for group, units in found:
-        locker = _lock_group(work, group, units, venvs)
-        builds = {**locker.builds, **builds}
+    all_of((partial(_lock_builds, work, one, extra) for one in lockers), "groups of builds cannot be locked")
+    for one in lockers:
+        work.warnings += differing(builds, one.locker.builds, one.group)
+        builds = {**one.locker.builds, **builds}
     result = _assemble(work, groups, venvs, builds)
     packages = sum(len(venv.packages) for venv in result.venvs)
     emit(StageFinished(stage=STAGE, seconds=clock.stopwatch() - began, items=packages))
@@ -196,9 +214,16 @@ def _resolve_groups(
     return found
 
 
-def _lock_group(
-    work: _Work, group: ConstraintGroup, units: Sequence[ResolvedUnit], venvs: dict[tuple[str, str], VenvLock]
-) -> BuildLocker:
+@dataclass(frozen=True, kw_only=True)
+class _LockedGroup:
+    """The venvs of one group, and what locks the builds under its constraints."""
+
+    group: str
+    venvs: tuple[VenvLock, ...]
+    locker: BuildLocker
+
+
+def _lock_venvs(work: _Work, group: ConstraintGroup, units: Sequence[ResolvedUnit]) -> _LockedGroup:
     locker = BuildLocker(
         services=work.services,
         effective=_build_effective(work, group),
@@ -207,18 +232,26 @@ def _lock_group(
         upgrade=_upgrade(work.request),
         extra={},
     )
-    locked = [venv for unit in units for venv in lock_venvs(unit, locker.desk)]
-    venvs.update({(venv.venv, venv.target): venv for venv in locked})
-    by_name = {(plan.name, plan.target.name): plan for plan in work.plans}
-    locker.extra = extra_requirements(
-        (venv.packages, [one.to_pep508() for one in by_name[venv.venv, venv.target].build_requirements])
-        for venv in locked
-    )
-    targets = {target.name: target for target in work.inputs.targets}
-    locker.lock_all((package, targets[venv.target]) for venv in locked for package in venv.packages)
+    venvs = tuple(venv for unit in units for venv in lock_venvs(unit, locker.desk))
     for unit in units:
         work.warnings += unit.resolution.warnings
-    return locker
+    return _LockedGroup(group=group.name, venvs=venvs, locker=locker)
+
+
+def _lock_builds(work: _Work, one: _LockedGroup, extra: Mapping[str, tuple[str, ...]]) -> None:
+    one.locker.extra = extra
+    targets = {target.name: target for target in work.inputs.targets}
+    one.locker.lock_all((package, targets[venv.target]) for venv in one.venvs for package in venv.packages)
+
+
+def _extra_requirements(work: _Work, venvs: Iterable[VenvLock]) -> dict[str, tuple[str, ...]]:
+    """Return the further build requirements of every package, whatever group its venv is in: it is built once."""
+    root = PurePosixPath(work.services.loaded.root.resolve())
+    asked = {
+        (plan.name, plan.target.name): [one.rooted(root).to_pep508() for one in plan.build_requirements]
+        for plan in work.plans
+    }
+    return extra_requirements((venv.packages, asked[venv.venv, venv.target]) for venv in venvs)
 
 
 def _build_effective(work: _Work, group: ConstraintGroup) -> Effective:
@@ -245,6 +278,7 @@ def _assemble(
         sequence=0,
         created=0,
         inputs=work.inputs.digest,
+        manifest=work.inputs.content,
         resolver=f"{work.services.resolver.name} {work.services.resolver.version}",
         targets=tuple(target.name for target in work.inputs.targets),
         venvs=tuple(filled[plan.name, plan.target.name] for plan in work.plans),
@@ -262,18 +296,15 @@ def _assemble(
 
 
 def numbered(fresh: Lock, previous: Lock | None, fixed: int | None) -> Lock:
-    """Return the lock with sequence and time: the previous ones where the content is the same."""
+    """Return the lock with sequence and time: the previous ones where all else is the same.
+
+    Whatever a lock says is in its bundle, and a site takes no two bundles of one sequence.
+    """
     now = clock.now()
-    if previous is not None:
-        same = replace(
-            fresh,
-            sequence=previous.sequence,
-            created=previous.created,
-            inputs=previous.inputs,
-            resolver=previous.resolver,
-        )
-        if same == previous and fixed in (None, previous.sequence):
-            return replace(same, inputs=fresh.inputs)
+    if previous is not None and fixed in (None, previous.sequence):
+        same = replace(fresh, sequence=previous.sequence, created=previous.created)
+        if same == previous:
+            return same
     rising = max(previous.sequence + 1, now) if previous is not None else now
     return replace(fresh, sequence=rising if fixed is None else fixed, created=now)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TypeVar
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -13,6 +16,9 @@ from packaging.utils import canonicalize_name
 from bundler.errors import BundlerError, Problem, ResolutionFailed
 from bundler.model.constraints import Effective
 from bundler.model.lock import BuildLock, LockedPackage
+from bundler.model.manifest import Build
+from bundler.model.manifest_load import LoadedManifest
+from bundler.model.requirement import parse_requirement
 from bundler.model.target import Target
 from bundler.model.wheel import Wheel
 from bundler.resolve.coverage import coverage
@@ -26,6 +32,7 @@ from bundler.workflows.lock_services import LockServices, MetadataDesk
 
 _AT_ONCE = 4
 _BuildKey = tuple[str, str, str]
+Result = TypeVar("Result")
 
 
 @dataclass(kw_only=True)
@@ -52,7 +59,7 @@ class BuildLocker:
             fetch=self.services.fetch,
             environment=self.services.environment,
             wheels_for=self._wheels_for,
-            settings=self.services.loaded.manifest.build,
+            settings=_rooted(self.services.loaded),
         )
         self.desk = MetadataDesk(
             services=self.services, source_metadata=self.inspector.metadata, directories=self.directories
@@ -65,20 +72,7 @@ class BuildLocker:
             BundlerError: Builds that cannot be locked; ``problems`` has all of them.
         """
         todo = {_key(package, target): (package, target) for package, target in wanted if package.must_build}
-        failures: list[BundlerError] = []
-
-        def one(item: tuple[LockedPackage, Target]) -> None:
-            try:
-                self.lock(*item)
-            except BundlerError as error:
-                failures.append(error)
-
-        with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="build-locks") as pool:
-            list(pool.map(one, [todo[key] for key in sorted(todo)]))
-        if len(failures) == 1:
-            raise failures[0]
-        if failures:
-            raise combined(failures, "builds cannot be locked")
+        all_of((partial(self.lock, *todo[key]) for key in sorted(todo)), "builds cannot be locked", _AT_ONCE)
 
     def lock(self, package: LockedPackage, target: Target) -> None:
         """Lock what building ``package`` for ``target`` needs, and what building that needs.
@@ -158,6 +152,30 @@ class BuildLocker:
         return provide_requirements(packages, tuple(self.builds.values()), target, provider)
 
 
+def all_of(calls: Iterable[Callable[[], Result]], what: str, at_once: int = 1) -> list[Result]:
+    """Return what every call gives; a failure lets the others go on.
+
+    Raises:
+        BundlerError: The one failure, or one error that names all of them.
+    """
+    failures: list[BundlerError] = []
+
+    def attempt(call: Callable[[], Result]) -> list[Result]:
+        try:
+            return [call()]
+        except BundlerError as error:
+            failures.append(error)
+            return []
+
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="locks") as pool:
+        found = [result for results in pool.map(attempt, list(calls)) for result in results]
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise combined(failures, what)
+    return found
+
+
 def combined(failures: Sequence[BundlerError], what: str) -> ResolutionFailed:
     """Return one error that names all ``failures``."""
     problems: list[Problem] = []
@@ -176,6 +194,35 @@ def extra_requirements(venvs: Iterable[tuple[Sequence[LockedPackage], Sequence[s
                 name = str(canonicalize_name(package.name))
                 found[name] = tuple(dict.fromkeys((*found.get(name, ()), *lines)))
     return found
+
+
+def differing(builds: Mapping[_BuildKey, BuildLock], others: Mapping[_BuildKey, BuildLock], group: str) -> list[str]:
+    """Return a warning for each build that ``group`` would do otherwise: a package is built once for a target."""
+    found = []
+    for key in sorted(set(builds) & set(others)):
+        taken = {one.name: one.version for one in builds[key].packages}
+        wanted = {one.name: one.version for one in others[key].packages}
+        names = sorted(one for one in {*taken, *wanted} if taken.get(one) != wanted.get(one))
+        if names:
+            what = ", ".join(
+                f"{name} {taken.get(name, 'absent')} instead of {wanted.get(name, 'none')}" for name in names
+            )
+            name, version, target = key
+            found.append(f"{name} {version} is built once on {target}, for {group} too with {what}")
+    return found
+
+
+def _rooted(loaded: LoadedManifest) -> Build:
+    """Return how packages are built, paths among their requirements made absolute."""
+    root = PurePosixPath(loaded.root.resolve())
+    build = loaded.manifest.build
+    packages = {
+        name: settings.model_copy(
+            update={"requires": tuple(parse_requirement(one).rooted(root).to_pep508() for one in settings.requires)}
+        )
+        for name, settings in build.packages.items()
+    }
+    return build.model_copy(update={"packages": packages})
 
 
 def _key(package: LockedPackage, target: Target) -> _BuildKey:

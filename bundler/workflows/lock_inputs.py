@@ -6,35 +6,45 @@ recorded in the lock and read again only when resolving: a lock stays good witho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.errors import LockOutdated, Problem
+from bundler.errors import FetchFailed, LockOutdated, Problem
 from bundler.files import sha256_of
 from bundler.model.lock import DirectorySource, LayerRecord, Lock
+from bundler.model.manifest_digest import content_digest, resolution_digest
 from bundler.model.manifest_load import LoadedManifest
 from bundler.model.plan import VenvPlan
+from bundler.model.requirement import parse_requirement
 from bundler.model.target import Target
 from bundler.sources.constraint_files import layer_groups
 from bundler.sources.directory import digest_directory
 from bundler.sources.folders import wheels_in
 from bundler.store.cas import Store, key_of
 
+#: The commit in the location of a layer from git.
+_COMMIT = re.compile(r"@[0-9a-f]{40,64}:")
 #: Rises when the same inputs would give another lock.
-LOCK_VERSION = 1
+LOCK_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Everything local that goes into a lock. ``directories`` maps absolute paths of source trees to digests."""
+    """Everything local that goes into a lock. ``directories`` maps absolute paths of source trees to digests.
+
+    ``manifest`` is the digest of what decides the resolution, ``content`` of all that a bundle shows of the manifest.
+    """
 
     manifest: str
+    content: str
     resolver: str
     targets: tuple[Target, ...]
     layers: Mapping[str, str]
     directories: Mapping[str, str]
     folders: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -44,25 +54,27 @@ class Inputs:
             for target in self.targets
         ]
         directories = sorted(self.directories.values())
-        return key_of(
-            LOCK_VERSION, self.manifest, self.resolver, targets, dict(self.layers), directories, self.folders
-        )
+        layers, local = dict(self.layers), (directories, self.folders, self.files)
+        return key_of(LOCK_VERSION, self.manifest, self.resolver, targets, layers, local)
 
 
 def read_inputs(loaded: LoadedManifest, plans: Sequence[VenvPlan], resolver: str, store: Store) -> Inputs:
     """Return the inputs of the manifest as they are now.
 
     Raises:
-        FetchFailed: A wheel folder or a source tree cannot be read.
+        FetchFailed: A wheel folder, a source tree or a local file cannot be read.
     """
     folders = wheels_in((loaded.root / folder for folder in loaded.manifest.wheel_folders), store)
+    sources = _local_sources(loaded, plans)
     return Inputs(
-        manifest=loaded.digest,
+        manifest=resolution_digest(loaded.manifest),
+        content=content_digest(loaded.manifest),
         resolver=resolver,
         targets=targets_of(plans),
         layers=dict(_local_layers(loaded)),
-        directories={str(path): digest_directory(path) for path in _directories(loaded.root, plans)},
+        directories={str(path): digest_directory(path) for path in sources if path.is_dir()},
         folders=tuple(f"{wheel.name} {wheel.sha256}" for wheels in folders.values() for wheel in wheels),
+        files=tuple(sorted(f"{path.name} {sha256_of(path)}" for path in sources if path.is_file())),
     )
 
 
@@ -80,9 +92,20 @@ def _local_layers(loaded: LoadedManifest) -> Iterator[tuple[str, str]]:
                 yield layer.file, sha256_of(path) if path.is_file() else ""
 
 
-def _directories(root: Path, plans: Iterable[VenvPlan]) -> list[Path]:
-    paths = {root / one.path for plan in plans for one in plan.requirements if one.path is not None}
-    return sorted(path.resolve() for path in paths if path.is_dir())
+def _local_sources(loaded: LoadedManifest, plans: Iterable[VenvPlan]) -> list[Path]:
+    """Return the source trees and files that requirements and build requirements name."""
+    asked = [(plan.name, one) for plan in plans for one in (*plan.requirements, *plan.build_requirements)]
+    asked += [
+        (f"build.packages.{name}", parse_requirement(line))
+        for name, settings in loaded.manifest.build.packages.items()
+        for line in settings.requires
+    ]
+    paths = {(where, loaded.root / one.path) for where, one in asked if one.path is not None}
+    missing = [Problem(where=where, what=f"there is no {path}") for where, path in sorted(paths) if not path.exists()]
+    if missing:
+        hint = "paths are relative to the manifest"
+        raise FetchFailed("local sources are missing", hint=hint, problems=missing)
+    return sorted({path.resolve() for _, path in paths})
 
 
 def refuse_outdated(inputs: Inputs, plans: Sequence[VenvPlan], lock: Lock | None, where: Path) -> None:
@@ -96,7 +119,7 @@ def refuse_outdated(inputs: Inputs, plans: Sequence[VenvPlan], lock: Lock | None
         raise LockOutdated(f"there is no lock at {where}", hint=hint)
     problems = [*_changes(inputs, lock), *_venv_changes(plans, lock)]
     if not problems:
-        problems = [Problem(where="manifest", what="it, or what it includes, changed")]
+        problems = [Problem(where="manifest", what="what it says changed, or a file that it names")]
     raise LockOutdated(f"the lock at {where} does not fit its inputs", hint=hint, problems=problems)
 
 
@@ -140,6 +163,12 @@ def _names(where: str, old: Sequence[str], new: Sequence[str]) -> Iterator[Probl
 
 
 def remote_changes(old: Sequence[LayerRecord], new: Sequence[LayerRecord]) -> tuple[str, ...]:
-    """Return the layers whose content changed between two locks."""
-    before = {layer.location: layer.sha256 for layer in old}
-    return tuple(layer.location for layer in new if before.get(layer.location, layer.sha256) != layer.sha256)
+    """Return the addresses and repositories whose content changed between two locks."""
+    before = {_place(layer): layer.sha256 for layer in old}
+    changed = (layer.location for layer in new if before.get(_place(layer), layer.sha256) != layer.sha256)
+    return tuple(dict.fromkeys(location for location in changed if "://" in location))
+
+
+def _place(layer: LayerRecord) -> tuple[str, str]:
+    """Return what stays the same of a layer when its content changes: no commit."""
+    return layer.name, _COMMIT.sub(":", layer.location)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from packaging.version import InvalidVersion, Version
 
@@ -24,6 +25,7 @@ from bundler.resolve.port import MetadataReader, Resolver
 from bundler.resolve.walk import CoreMeta, parse_core_metadata
 from bundler.sources.constraint_files import MOST_BYTES, LayerReader
 from bundler.sources.credentials import Credentials
+from bundler.sources.directory import digest_directory
 from bundler.sources.fetch import fetch_all
 from bundler.sources.git import GitSources
 from bundler.sources.http import HttpClient
@@ -56,6 +58,17 @@ class LockServices:
 
     def _checkout(self, source: GitSource, into: Path) -> None:
         self.git.checkout(source, into)
+
+    def portable(self, url: str) -> str:
+        """Return a ``file:`` address below the manifest or one of its relative wheel folders relative to it."""
+        if not url.startswith("file:/"):
+            return url
+        path, root = Path(unquote(urlsplit(url).path)), self.loaded.root.resolve()
+        folders = [Path(folder) for folder in self.loaded.manifest.wheel_folders]
+        below = [root, *((root / folder).resolve() for folder in folders if not folder.is_absolute())]
+        if not any(path.is_relative_to(place) for place in below):
+            return url
+        return f"file:{quote(os.path.relpath(path, root))}"
 
     def fetch(self, artifacts: Sequence[Artifact]) -> object:
         """Bring files into the store, without a stage of their own."""
@@ -143,6 +156,8 @@ class MetadataDesk:
         return [replace(package, version=version) for package, version in zip(placed, versions, strict=True)]
 
     def _placed(self, package: LockedPackage) -> LockedPackage:
+        if isinstance(package.origin, Artifact):
+            return replace(package, origin=replace(package.origin, url=self.services.portable(package.origin.url)))
         settings = self.services.loaded.manifest.build.packages.get(package.name)
         if isinstance(package.origin, GitSource) and settings is not None and settings.submodules:
             return replace(package, origin=replace(package.origin, submodules=True))
@@ -150,7 +165,8 @@ class MetadataDesk:
             return package
         path = Path(package.origin.path)
         relative = os.path.relpath(path, self.services.loaded.root.resolve())
-        return replace(package, origin=DirectorySource(path=relative, sha256=self.directories[str(path.resolve())]))
+        digest = self.directories.get(str(path.resolve())) or digest_directory(path)
+        return replace(package, origin=DirectorySource(path=relative, sha256=digest))
 
     def _version(self, package: LockedPackage, target: Target) -> str:
         # Asked here for every source, so that their backends answer in parallel.

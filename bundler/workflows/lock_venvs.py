@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 
 from bundler.errors import ResolutionFailed
-from bundler.events import Emit, ItemFinished, ItemStarted, Warned
+from bundler.events import Emit, ItemFinished, ItemStarted
 from bundler.model.constraints import Effective
 from bundler.model.lock import LockedPackage, VenvLock
 from bundler.model.target import Target
@@ -61,7 +61,7 @@ def resolve_group(
         except ResolutionFailed as error:
             failures.append(error)
         emit(ItemFinished(stage=STAGE, item=part.name))
-    warnings = [] if failures else [_not_together(unit, joint, emit)]
+    warnings = [] if failures else [_not_together(unit, joint)]
     return found, failures, warnings
 
 
@@ -76,11 +76,9 @@ def _resolve(
     return ResolvedUnit(unit=unit, resolution=resolution, chosen=chosen)
 
 
-def _not_together(unit: Unit, error: ResolutionFailed, emit: Emit) -> str:
+def _not_together(unit: Unit, error: ResolutionFailed) -> str:
     reasons = "; ".join(map(str, error.problems[:4]))
-    message = f"{unit.name} cannot share one environment and were resolved each on its own: {reasons}"
-    emit(Warned(message=message, hint="give venvs that differ their own constraint layers"))
-    return message
+    return f"{unit.name} cannot share one environment and were resolved each on its own: {reasons}"
 
 
 def lock_venvs(found: ResolvedUnit, desk: MetadataDesk) -> list[VenvLock]:

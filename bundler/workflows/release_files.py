@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundler.model.contents import FileEntry, PackageEntry, TargetEntry, VenvEntry
@@ -101,13 +101,16 @@ def _entries_of(venv: FinishedVenv, base: str, store: Store) -> Iterable[FileEnt
     yield _single(f"{base}/requirements/{plan.basename}-constraints.txt", constraints, target)
 
 
-def source_entries(sets: Sequence[WheelSet], lock: Lock, root: str, store: Store) -> tuple[FileEntry, ...]:
+def source_entries(
+    sets: Sequence[WheelSet], plans: Mapping[tuple[str, str], VenvPlan], lock: Lock, root: str, store: Store
+) -> tuple[FileEntry, ...]:
     """Return the files of a bundle that carries the wheels of git and path sources only, with all constraints."""
     merged: dict[str, FileEntry] = {}
     for one in sets:
         base, target = f"{root}/{one.target}", (one.target,)
         pins = "".join(f"{package.name}=={package.version}\n" for package in lock.venv(one.venv, one.target).packages)
-        entries = [_single(f"{base}/requirements/{one.venv}-constraints.txt", store.put(pins.encode()), target)]
+        name = plans[one.venv, one.target].basename
+        entries = [_single(f"{base}/requirements/{name}-constraints.txt", store.put(pins.encode()), target)]
         entries += [
             _single(f"{base}/wheels/{wheel.filename}", Blob(digest=wheel.digest, size=wheel.size), target)
             for wheel in one.wheels

@@ -61,7 +61,7 @@ EXPECTED = [
     "m.yaml:10: indexes[0].url: 'https://***@index.example/simple' has credentials in it (keep credentials in netrc",
     "m.yaml:14: indexes[1].packages[0]: Plugin is bound to index one too",
     "m.yaml:16: constraints[0]: has file and lines (give exactly one of file, url, git and lines)",
-    "m.yaml:21: constraints[1].lines[0]: 'setuptools<<81' is no PEP 508 requirement",
+    "m.yaml:21: constraints[1].lines[0]: 'setuptools<<81' is no constraint",
     "m.yaml:28: venvs.nova.packages[2]: 'nova=1' is no PEP 508 requirement",
     "m.yaml:29: venvs.nova.packages: duplicate key (first at m.yaml:25)",
     "m.yaml:30: venvs.nova.enable[0]: there is no group 'ldpa' (did you mean ldap?)",
@@ -110,6 +110,9 @@ def test_no_message_repeats_a_secret(problems: Problems) -> None:
         ("  b:\n", "m.yaml:8: venvs.b: "),
         ("  B b: {path: /v/b, packages: [y]}\n", "m.yaml:8: venvs.B b: 'B b' is no valid name (lower-case"),
         ("build: {packages: {'x y': {}}}\n", "m.yaml:8: build.packages.x y: 'x y' is no package name"),
+        ("build: {packages: {A_b: {}, a-b: {}}}\n", "m.yaml:8: build.packages.a-b: 'a-b' is the same package as"),
+        ("build: {constraints: [a==1, a==2]}\n", "m.yaml:8: build.constraints[1]: a==2 contradicts a==1"),
+        ("constraints: [{name: u, lines: ['a[b]==1']}]\n", "m.yaml:8: constraints[0].lines[0]: 'a[b]==1' has extras"),
         ("build: {packages: {x: {memory: lots}}}\n", "m.yaml:8: build.packages.x.memory: should be a valid integer"),
         ("indexes: [{name: i, url: index.example}]\n", "m.yaml:8: indexes[0].url: 'index.example' is no usable"),
         (

@@ -58,6 +58,18 @@ def test_direct_requirements_of_two_venvs_are_told_apart() -> None:
     assert [str(problem) for problem in found.problems] == ["venv one: wants a==1", "venv two: wants a==2"]
 
 
+def test_a_list_of_requirements_holds_no_constraint() -> None:
+    """What a venv asks for in the same words is its requirement, though uv names it like a constraint."""
+    error = ResolutionFailed(
+        "no",
+        problems=[Problem(where=REQUESTED, what="a==1"), Problem(where=CONSTRAINT, what="b")],
+    )
+
+    found = explain(error, [Asked(venv="one", text="a==1"), Asked(venv="two", text="b")], None, "one, two")
+
+    assert [str(problem) for problem in found.problems] == ["venv one: wants a==1", "venv two: wants b"]
+
+
 def test_a_constraint_that_no_layer_states_stays(layers: Effective) -> None:
     """A constraint of the tool's own is shown as it is."""
     error = ResolutionFailed("no", problems=[Problem(where=CONSTRAINT, what="strange==1")])

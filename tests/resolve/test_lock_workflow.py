@@ -188,8 +188,7 @@ def test_the_sequence_rises_with_the_content_only(bench: Bench, index: Any, monk
 
     assert (first.lock.sequence, first.lock.created) == (1000, 1000)
     assert (same.lock.sequence, same.lock.created) == (1000, 1000)
-    assert same.lock.inputs != first.lock.inputs
-    assert not same.reused
+    assert same.reused
     assert other.lock.sequence == 1001
 
 
@@ -251,7 +250,7 @@ def test_venvs_that_cannot_live_together_are_resolved_apart(bench: Bench, index:
 
     assert versions(found.lock, "old") == {"app": "1.0"}
     assert versions(found.lock, "new") == {"app": "2.0"}
-    assert "cannot share one environment" in bench.warnings
+    assert bench.warnings.count("cannot share one environment") == 1
     assert "venv old: wants app==1.0" in "".join(found.lock.warnings)
 
 
@@ -477,5 +476,6 @@ def test_numbering_starts_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     first = numbered(fresh, None, None)
 
     assert (first.sequence, first.created) == (42, 42)
-    assert numbered(replace(fresh, inputs="other"), first, None) == replace(first, inputs="other")
+    assert numbered(fresh, first, None) == first
+    assert numbered(replace(fresh, inputs="other"), first, None).sequence == 43
     assert numbered(replace(fresh, version="2"), first, None).sequence == 43

@@ -226,6 +226,29 @@ def test_credentials_are_not_in_messages(resolve: Resolve, indexes: Any) -> None
     assert "s3cr3t" not in repr((caught.value.message, caught.value.hint, caught.value.problems))
 
 
+def test_an_index_that_refuses_the_credentials_is_named(resolve: Resolve, indexes: Any) -> None:
+    """With a wrong password it is the index that fails, not the package that is called missing."""
+    private = indexes.make("locked-up", private=True)
+    private.wheel("inside", "1.0")
+    env = {"UV_INDEX_LOCKED_UP_USERNAME": "reader", "UV_INDEX_LOCKED_UP_PASSWORD": "wr0ng-word"}
+
+    with pytest.raises(FetchFailed) as caught:
+        resolve("inside", config=private.config(env=env))
+
+    told = repr((caught.value.message, caught.value.problems))
+    assert "401" in told
+    assert private.url in told
+    assert "netrc" in str(caught.value.hint)
+    assert "wr0ng-word" not in told
+
+
+def test_no_constraints_are_no_reason_to_warn(resolve: Resolve, index: Any) -> None:
+    """A request that constrains nothing gives no warning."""
+    index.wheel("app", "1.0")
+
+    assert resolve("app").warnings == ()
+
+
 def test_the_users_configuration_is_left_out(
     resolve: Resolve, index: Any, indexes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

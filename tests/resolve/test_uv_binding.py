@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bundler.errors import IndexMismatch, ResolutionFailed
+from bundler.errors import FetchFailed, IndexMismatch, ResolutionFailed
 from bundler.model.index import IndexConfig, IndexSpec
 from bundler.model.target import Target
 from bundler.resolve.port import Resolved, ResolveRequest
@@ -78,8 +78,20 @@ def test_a_bound_package_that_its_index_lacks_fails(
     public.wheel("secret", "9.0")
     private.wheel("other", "1.0")
 
-    with pytest.raises(ResolutionFailed, match="secret"):
+    with pytest.raises(ResolutionFailed, match="secret") as caught:
         resolve(bookworm, bound, "secret")
+    assert "secret is not in the index ours, to which it is bound" in map(str, caught.value.problems)
+
+
+def test_a_bound_index_that_wants_credentials_is_named(public: Any, indexes: Any, bookworm: Target) -> None:
+    """Without credentials it is the index that fails, not the package that is called missing."""
+    private = indexes.make("ours", private=True)
+    private.wheel("secret", "1.0")
+
+    with pytest.raises(FetchFailed) as caught:
+        resolve(bookworm, IndexConfig(indexes=(public.spec(), private.spec("secret"))), "secret")
+
+    assert [str(problem) for problem in caught.value.problems] == [f"index ours: {private.url}: 401 Unauthorized"]
 
 
 @pytest.mark.slow

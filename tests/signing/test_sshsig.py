@@ -105,6 +105,21 @@ def armor(raw: bytes) -> bytes:
     return b"-----BEGIN SSH SIGNATURE-----\n" + lines + b"\n-----END SSH SIGNATURE-----\n"
 
 
+def test_only_the_one_form_of_a_signature_counts(key: Path, armored: bytes) -> None:
+    """Bytes around or inside the armor, which ssh-keygen lets pass, are refused; that is no disagreement."""
+    judge = make_judge(policy_for(sshkeygen.public_key(key)))
+    last = armored.rindex(b"=")
+    other = armored[: last - 1] + bytes([armored[last - 1] + 1]) + armored[last:]
+    cases = [
+        armored[:-1], armored + b"\n", armored + b"x", armored + b"\0", b"\n" + armored, armored * 2,
+        armored.replace(b"\n", b"\r\n"), armored.replace(b"\n", b"\n\n"), armored.replace(b"\n", b" \n"),
+    ]  # fmt: skip
+
+    for case in cases:
+        assert "no SSH signature" in judge(MESSAGE, "s", case).reason, case
+    assert not judge(MESSAGE, "s", other).principal
+
+
 @given(st.binary(max_size=400))
 def test_the_signature_parser_raises_nothing_but_format_errors(raw: bytes) -> None:
     """Noise inside or in the place of the armor is a FormatError."""
@@ -150,7 +165,7 @@ def test_tokens_count_if_they_were_touched(kind: str) -> None:
     policy = policy_for(token.public)
 
     assert make_judge(policy)(MESSAGE, "s", token.sign(MESSAGE, 0x01)).principal == "alice"
-    untouched = trust.judge(policy, MESSAGE, "s", token.sign(MESSAGE, 0x00))
+    untouched = make_judge(policy)(MESSAGE, "s", token.sign(MESSAGE, 0x00))
     assert "nobody touched" in untouched.reason
     assert not trust.judge(policy, MESSAGE + b"x", "s", token.sign(MESSAGE, 0x01)).principal
 

@@ -22,7 +22,7 @@ from bundler.model.lock import Artifact
 from bundler.sources.credentials import Credentials
 from bundler.sources.fetch import PIECE, fetch_all, fetch_one
 from bundler.sources.http import HttpClient
-from bundler.sources.partial import Partial, claim, drop_partials
+from bundler.sources.partial import Partial, claim
 from bundler.sources.retry import Retry
 from bundler.store.cas import Store
 
@@ -373,18 +373,6 @@ def test_a_full_disk_says_so(
 
     with pytest.raises(SpaceError, match="no room"):
         fetch_all([artifact], store, client)
-
-
-def test_partials_can_be_dropped(store: Store) -> None:
-    """Pruning removes unfinished downloads and their tags."""
-    with claim(store, "a" * 64, lambda: False) as partial:
-        assert partial is not None
-        partial.restart('"tag"')
-        partial.append(b"x")
-
-    drop_partials(store)
-
-    assert leftovers(store) == []
 
 
 def test_a_password_is_found_nowhere(server: Loopback, store: Store, tmp_path: Path, events: list[Event]) -> None:

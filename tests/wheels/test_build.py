@@ -70,7 +70,7 @@ def test_a_wheel_is_built_once_ever(
     assert recall_wheel(request_for(request.package, target, env={"MODE": "b"}), environment, store) is None
     more = replace(request, requirements=(replace(wheel, filename="other-1.0-py3-none-any.whl"),))
     assert recall_wheel(more, environment, store) is None
-    assert not list(store.tmp.glob("build-*"))
+    assert not list(store.tmp.glob("work-*"))
 
 
 def test_env_and_config_settings_reach_the_backend(
