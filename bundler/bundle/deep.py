@@ -1,4 +1,7 @@
-"""The deep check: every volume as stock tar would unpack it, every blob by its offset, every file put together."""
+"""The deep check: every volume as stock tar would unpack it, every blob by its offset, every file put together.
+
+The evidence too is read to its end.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ def check_deep(bundle: Bundle, workers: int, progress: Callable[[int], None]) ->
         missing = links.difference(*(task.result() for task in volumes))
         for task in files:
             task.result()
+    bundle.evidence()
     if missing:
         raise FormatError(f"the volumes do not unpack to the link {min(missing)[0]!r}")
 

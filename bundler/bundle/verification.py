@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from bundler.bundle.layout import BUNDLE_JSON, SIGNATURE, SUMS
-from bundler.errors import ContentsRefused, FileMissing, FileUnlisted, FormatError, IntegrityError, Problem
+from bundler.bundle.structure import check_structure
+from bundler.errors import FileMissing, FileUnlisted, FormatError, IntegrityError, Problem
 from bundler.model.contents import MAX_BUNDLE_JSON, MAX_SIGNATURE, MAX_SIGNATURES, MAX_SUMS, Contents
 from bundler.model.contents_check import check_contents, check_proofs
 from bundler.model.contents_json import parse_contents
@@ -137,17 +138,11 @@ class Verification:
         contents = parse_contents(data)
         # 6
         check_contents(contents)
-        self._check_volumes(contents)
+        check_structure(contents, self._sums)
         check_proofs(contents)
         self._contents = contents
         self._stage = _Stage.UNDERSTOOD
         return contents
-
-    def _check_volumes(self, contents: Contents) -> None:
-        named = {volume.name for volume in contents.volumes}
-        unlisted = sorted(named - set(self._sums))
-        if unlisted:
-            raise ContentsRefused(f"{BUNDLE_JSON} names volume {unlisted[0]}, which {SUMS} does not list")
 
     @property
     def pending(self) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def _write_group(
     while not last:
         name = group.volume_name(len(written) + 1)
         with replacing(into / name) as file:
-            volume = _VolumeWriter(file, limit)
+            volume = _VolumeWriter(file, limit, largest=max(source.sizes.values(), default=0))
             _fill(volume, left, source, progress)
             last = not left and volume.finish(group.links)
             if not last:
@@ -109,12 +109,13 @@ def _fill(volume: _VolumeWriter, left: list[str], source: BlobSource, progress: 
 class _VolumeWriter:
     """One volume while it is written: keeps position, digest and table, and can take back the last member."""
 
-    def __init__(self, file: IO[bytes], limit: int | None) -> None:
+    def __init__(self, file: IO[bytes], limit: int | None, *, largest: int) -> None:
         self.position = 0
         self.blobs: list[BlobEntry] = []
         self._file = file
         self._room = None if limit is None else limit - _END_ROOM
         self._limit = limit
+        self._largest = largest
         self._hash = hashlib.sha256()
         self._pending = b""
 
@@ -164,7 +165,8 @@ class _VolumeWriter:
         self.position += len(data)
 
     def _too_large(self, digest: str, size: int) -> SpaceError:
-        enough = size + size // 128 + 2048
+        # So that the next try does not stop at the next blob; zstd adds less than this to what it cannot compress.
+        enough = self._largest + self._largest // 128 + 2048
         return SpaceError(
             f"blob {digest} ({size} bytes) does not fit into a volume of {self._limit} bytes",
             hint=f"choose --volume-size {enough} or more",

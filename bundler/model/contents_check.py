@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -103,8 +104,9 @@ def _volumes(contents: Contents) -> Iterator[Problem]:
 
 
 def _layout(volume: VolumeEntry) -> Iterator[Problem]:
-    if volume.target and not volume.name.startswith(f"{volume.target}-"):
-        yield Problem(where=f"volume {volume.name}", what=f"is not named after its target {volume.target}")
+    owner = volume.target or "common"
+    if not re.fullmatch(rf"{re.escape(owner)}-[0-9]{{3,6}}\.tar\.zst", volume.name):
+        yield Problem(where=f"volume {volume.name}", what=f"is not named {owner}-NNN.tar.zst after what it is for")
     end = 0
     for blob in volume.blobs:
         if blob.offset < end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bundler.model.manifest import AllowedFailure, ConstraintLayer
+from bundler.model.manifest import AllowedFailure, Build, ConstraintLayer
 from bundler.model.manifest_load import LoadedManifest
 from bundler.model.plan import VenvPlan
 
@@ -22,6 +22,7 @@ def explain(loaded: LoadedManifest, plans: Sequence[VenvPlan]) -> dict[str, Any]
         "indexes": [index.model_dump(mode="json") for index in manifest.indexes],
         "wheel_folders": list(manifest.wheel_folders),
         "proof": manifest.proof.level,
+        "build": _build(manifest.build),
         "venvs": [_plan(plan) for plan in plans],
     }
 
@@ -41,6 +42,11 @@ def _plan(plan: VenvPlan) -> dict[str, Any]:
         "smoke": [smoke.model_dump(mode="json") for smoke in plan.smoke],
         "allow": [_allowed(one) for one in plan.allow],
     }
+
+
+def _build(build: Build) -> dict[str, Any]:
+    packages = {name: one.model_dump(mode="json", exclude_defaults=True) for name, one in build.packages.items()}
+    return {"environment": build.environment, "constraints": list(build.constraints), "packages": packages}
 
 
 def _allowed(one: AllowedFailure) -> dict[str, str]:

@@ -97,7 +97,8 @@ def public_key(key: Path) -> PublicKey:
     try:
         text = run(Command(argv=[_TOOL, "-y", "-P", "", "-f", str(key)])).text
     except CommandFailed as error:
-        raise SigningFailed(f"cannot read the key {key}", hint=f"put its public half at {beside}") from error
+        last = (error.output.strip().splitlines() or ["no message"])[-1]
+        raise SigningFailed(f"cannot read the key {key}: {last}", hint=f"put its public half at {beside}") from error
     return parse_public_key(text.strip())
 
 

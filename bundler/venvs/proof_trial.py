@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from virtualenv.seed.wheels.embed import get_embed_wheel
-
 from bundler.archive.frames import DECODE_ERRORS, open_frames
 from bundler.errors import CommandFailed
 from bundler.files import chunks, write
@@ -113,6 +111,8 @@ def _decode(request: ProofRequest, store: Store, plain: Path) -> str:
 
 def _pip(request: ProofRequest) -> Path:
     """Return the wheel of pip that virtualenv carries for the target's Python."""
+    from virtualenv.seed.wheels.embed import get_embed_wheel  # noqa: PLC0415  # slow, not wanted when nothing changed
+
     wheel = get_embed_wheel("pip", request.target.python.version)
     if wheel is None:
         raise cannot(request, "virtualenv carries no pip for its Python", "put pip into the venv")

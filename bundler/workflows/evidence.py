@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bundler.attest.provenance import ProvenanceRequest, make_provenance
-from bundler.attest.sbom import SbomPackage, SbomRequest, make_sbom
 from bundler.clock import stopwatch
 from bundler.errors import WheelRefused
 from bundler.events import Emit, StageFinished, StageStarted
@@ -48,6 +47,12 @@ def _locks(directory: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _sbom(lock: Lock, venv: FinishedVenv, store: Store) -> bytes:
+    from bundler.attest.sbom import (  # noqa: PLC0415  # slow to import, and not wanted when nothing changed
+        SbomPackage,
+        SbomRequest,
+        make_sbom,
+    )
+
     packages = tuple(
         SbomPackage(
             wheel=wheel,

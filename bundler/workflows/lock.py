@@ -34,6 +34,9 @@ from bundler.workflows.lock_services import LockServices, lock_services
 from bundler.workflows.lock_venvs import STAGE, ResolvedUnit, lock_venvs, resolve_group
 from bundler.workflows.manifest import open_manifest, resolve_targets
 
+#: What a resolver's message says where the requirements of a build do not resolve.
+_BUILDING = "build-system.requires"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LockRequest:
@@ -109,6 +112,7 @@ def lock(request: LockRequest, emit: Emit = ignore) -> LockResult:
             work = _Work(request=request, services=services, plans=plans, inputs=inputs, previous=previous)
             found = _resolve(work)
     if not reused:
+        _warn_of_falling(found, previous, emit)
         save_lock(found, {target.name: target for target in inputs.targets}, directory)
     return LockResult(
         lock=found,
@@ -143,6 +147,16 @@ def _standing(loaded: LoadedManifest, inputs: Inputs, previous: Lock) -> Lock | 
     release = loaded.manifest.release
     said = replace(previous, name=release.name, version=release.version, manifest=inputs.content)
     return numbered(said, previous, release.sequence)
+
+
+def _warn_of_falling(found: Lock, previous: Lock | None, emit: Emit) -> None:
+    if previous is not None and found.sequence < previous.sequence:
+        emit(
+            Warned(
+                message=f"release.sequence {found.sequence} is lower than that of the last lock, {previous.sequence}",
+                hint="a site refuses what is older than what it has: raise it, or leave it out",
+            )
+        )
 
 
 def _tell(previous: Lock, emit: Emit) -> None:
@@ -200,10 +214,13 @@ def _resolve_groups(
                 upgrade=_upgrade(work.request),
             )
 
+        def effective(
+            error: ResolutionFailed, group: ConstraintGroup = group, builds: Effective = builds
+        ) -> Effective:
+            return builds if _BUILDING in error.message else group.effective
+
         unit = Unit(plans=plans, root=root)
-        units, failed, warnings = resolve_group(
-            unit, request, group.effective, work.services.resolver, work.services.emit
-        )
+        units, failed, warnings = resolve_group(unit, request, effective, work.services.resolver, work.services.emit)
         found.append((group, units))
         failures += failed
         work.warnings += warnings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from packaging.requirements import Requirement
 
@@ -20,6 +21,8 @@ from bundler.resolve.walk import Walker
 from bundler.workflows.lock_services import MetadataDesk
 
 STAGE = "resolve"
+#: Return the constraints that a failure is about: the venvs' own, or those of build requirements.
+EffectiveOf: TypeAlias = Callable[[ResolutionFailed], Effective]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class ResolvedUnit:
 
 
 def resolve_group(
-    unit: Unit, make_request: Callable[[Unit], ResolveRequest], effective: Effective, resolver: Resolver, emit: Emit
+    unit: Unit, make_request: Callable[[Unit], ResolveRequest], effective: EffectiveOf, resolver: Resolver, emit: Emit
 ) -> tuple[list[ResolvedUnit], list[ResolutionFailed], list[str]]:
     """Resolve the venvs of ``unit`` together; where that fails, each on its own.
 
@@ -66,12 +69,12 @@ def resolve_group(
 
 
 def _resolve(
-    unit: Unit, make_request: Callable[[Unit], ResolveRequest], effective: Effective, resolver: Resolver
+    unit: Unit, make_request: Callable[[Unit], ResolveRequest], effective: EffectiveOf, resolver: Resolver
 ) -> ResolvedUnit:
     try:
         resolution = resolver.resolve(make_request(unit))
     except ResolutionFailed as error:
-        raise explain(error, unit.asked, effective, unit.name) from error
+        raise explain(error, unit.asked, effective(error), unit.name) from error
     chosen = {target.name: choices(resolution, target) for target in unit.targets}
     return ResolvedUnit(unit=unit, resolution=resolution, chosen=chosen)
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bundler.archive.compress import compress_frame
 from bundler.archive.extract import Extraction, checked_link, checked_path
 from bundler.archive.tar import END, TarEntry, file_of, header, header_size, segment, segment_size, with_directories
 from bundler.archive.untar import members
@@ -65,6 +66,22 @@ def test_python_reads_a_segment_as_we_do(tree: dict[str, bytes]) -> None:
         found = {info.name: file.read() for info in archive if info.isreg() and (file := archive.extractfile(info))}
 
     assert found == tree
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(TREES.filter(_no_prefixes), min_size=1, max_size=3))
+def test_frames_of_segments_are_one_archive_to_stock_tar(
+    tmp_path_factory: pytest.TempPathFactory, trees: list[dict[str, bytes]]
+) -> None:
+    """Any trees, each in a frame of its own, come out of ``tar --zstd`` as they went in."""
+    root = tmp_path_factory.mktemp("tree")
+    named = [{f"{number}/{path}": data for path, data in tree.items()} for number, tree in enumerate(trees)]
+    segments = [_bytes(file_of(path, data) for path, data in tree.items()) for tree in named]
+    frames = b"".join(piece for data in (*segments, END) for piece in compress_frame([data], len(data)))
+
+    subprocess.run(["tar", "--zstd", "-xf", "-", "-C", str(root)], input=frames, check=True, timeout=60)
+
+    assert _tree(root) == {path: data for tree in named for path, data in tree.items()}
 
 
 @given(PATHS, PATHS, st.sampled_from(["file", "directory", "link"]))

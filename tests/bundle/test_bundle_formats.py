@@ -277,7 +277,7 @@ def test_contents_that_contradict_themselves_are_refused(contents: Contents) -> 
             dataclasses.replace(volume, blobs=(first, dataclasses.replace(volume.blobs[1], offset=first.offset)))
         ),
         "beyond its end": volumes(dataclasses.replace(volume, size=10)),
-        "not named after": volumes(dataclasses.replace(volume, name="x-001.tar.zst")),
+        "not named": volumes(dataclasses.replace(volume, name="x-001.tar.zst")),
         "occurs twice": dataclasses.replace(contents, files=contents.files + contents.files[:1]),
         "its archive": dataclasses.replace(
             contents, venvs=(dataclasses.replace(contents.venvs[0], archive="nowhere"),)

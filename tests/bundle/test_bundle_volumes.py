@@ -108,7 +108,7 @@ def test_a_blob_of_two_targets_is_carried_once(sampler: Callable[..., Any]) -> N
 def test_a_blob_that_does_not_fit_is_named(tmp_path: Path, sampler: Callable[..., Any]) -> None:
     """The error names blob and limit and says what to choose; that size is then enough; nothing is left behind."""
     noise = next(iter(sampler().blobs.values()))
-    blobs = named(sampler, b"small", noise)
+    blobs = named(sampler, b"small", noise, noise * 2 + b"x")
 
     with pytest.raises(SpaceError, match="does not fit into a volume of 9000 bytes") as caught:
         pack(blobs, tmp_path, limit=9000)

@@ -89,6 +89,18 @@ def test_explain_shows_the_plan_as_text_and_json(good: Path) -> None:
     ]
 
 
+def test_explain_shows_how_packages_are_built(good: Path) -> None:
+    """Build constraints and each package's settings are shown under its normalised name."""
+    good.write_text(
+        GOOD + 'build: {constraints: ["setuptools<81"], packages: {A_b: {env: {CC: Gcc}, submodules: true}}}\n'
+    )
+
+    text = bundle_build("explain", good, "--target", "debian-12-x86_64").stdout
+
+    assert "build constraints   setuptools<81" in text
+    assert "build settings      a-b: env CC=Gcc; submodules true" in text
+
+
 def test_explain_refuses_an_unknown_target(good: Path) -> None:
     """A wrong target name on the command line is refused with those that are known."""
     with pytest.raises(ManifestError, match="no target name"):

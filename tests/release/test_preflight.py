@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,6 +15,12 @@ from bundler.model.plan import VenvPlan
 from bundler.model.target import Python, Target, make_target
 from bundler.workflows.installer import reason
 from bundler.workflows.preflight import check_host, warn_of_host, warn_of_level
+
+UNREACHABLE = """\
+pip: WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<pip.X object at 0x7f>: \
+Failed to establish a new connection: [Errno -3] Temporary failure')': /simple/demo/
+pip: ERROR: No matching distribution found for demo==1
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +96,7 @@ def test_a_weaker_proof_than_asked_for_is_said() -> None:
     ("output", "said"),
     [
         (
-            "pip: WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<pip.X object at "
-            "0x7f>: Failed to establish a new connection: [Errno -3] Temporary failure')': /simple/demo/\n"
-            "pip: ERROR: No matching distribution found for demo==1\n",
+            UNREACHABLE,
             "[Errno -3] Temporary failure",
         ),
         (
@@ -103,3 +109,11 @@ def test_a_weaker_proof_than_asked_for_is_said() -> None:
 def test_a_failed_installer_says_why_in_one_line(output: str, said: str) -> None:
     """What the network said goes before what pip made of it."""
     assert reason(output) == said
+
+
+def test_what_only_a_change_needs_is_not_imported_before_it() -> None:
+    """A run that finds nothing changed is not slowed down by the libraries of SBOMs, venvs and key rings."""
+    code = "import sys, bundler.workflows.build; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert {"cyclonedx", "virtualenv", "keyring"}.isdisjoint(done.stdout.split())

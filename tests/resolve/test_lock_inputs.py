@@ -111,6 +111,18 @@ def test_what_only_the_bundle_shows_takes_a_new_sequence_without_resolving(
     assert desk.lock(locked=True).lock == second.lock
 
 
+def test_a_sequence_that_falls_is_warned_of(desk: Desk, index: Any) -> None:
+    """A manifest's own sequence is taken, with a warning where sites would refuse it."""
+    index.wheel("app", "1.0")
+    for sequence in (5, 4):
+        release = {"name": "test", "version": "1", "sequence": sequence}
+        desk.write({"web": {"packages": ["app"]}}, release=release)
+        found = desk.lock()
+
+    assert found.lock.sequence == 4
+    assert desk.said(Warned) == ["release.sequence 4 is lower than that of the last lock, 5"]
+
+
 def test_memory_of_a_build_is_in_no_bundle(desk: Desk, index: Any) -> None:
     """A setting that only schedules builds leaves the lock as it is."""
     index.wheel("app", "1.0")
@@ -244,6 +256,21 @@ def test_sources_of_all_groups_that_cannot_be_locked_are_named_together(desk: De
     told = "\n".join(map(str, caught.value.problems))
     assert "absent-one is in no index" in told
     assert "absent-two is in no index" in told
+
+
+def test_a_build_that_does_not_resolve_names_the_build_constraint(desk: Desk, index: Any) -> None:
+    """What stands against a source's own build requirement is build.constraints, not the layer that lost to it."""
+    index.sdist("app", "1.0", build=["tool"])
+    index.wheel("tool", "1.0")
+    layers = [{"name": "upper", "lines": ["tool==1.0"]}]
+    desk.write({"web": {"packages": ["app"]}}, constraints=layers, build={"constraints": ["tool==7"]})
+
+    with pytest.raises(ResolutionFailed) as caught:
+        desk.lock()
+
+    told = list(map(str, caught.value.problems))
+    assert "constraint layer build build.constraints:1: says tool==7" in told
+    assert not any("says tool==1.0" in line and "lost" not in line for line in told)
 
 
 def test_submodules_are_asked_for_by_the_package(

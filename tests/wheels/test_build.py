@@ -57,7 +57,10 @@ def read(store: Store, wheel: Wheel, member: str) -> bytes:
 def test_a_wheel_is_built_once_ever(
     store: Store, environment: HostEnvironment, target: Target, make_sdist: MakeSdist
 ) -> None:
-    """The result is in the store, has a log, and is recalled as long as nothing that went in changes."""
+    """The result is in the store, has a log, and is recalled as long as nothing that went in changes.
+
+    What was built without isolation is not taken for what was built with it, nor the other way round.
+    """
     request = request_for(make_sdist(), target, env={"MODE": "a"})
     wheel = build_wheel(request, environment, sources(store))
 
@@ -70,6 +73,8 @@ def test_a_wheel_is_built_once_ever(
     assert recall_wheel(request_for(request.package, target, env={"MODE": "b"}), environment, store) is None
     more = replace(request, requirements=(replace(wheel, filename="other-1.0-py3-none-any.whl"),))
     assert recall_wheel(more, environment, store) is None
+    if environment.isolated:
+        assert recall_wheel(request, HostEnvironment(store.tmp, isolate=False), store) is None
     assert not list(store.tmp.glob("work-*"))
 
 

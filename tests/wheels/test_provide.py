@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -118,9 +119,12 @@ def test_a_build_requirement_that_must_be_built_comes_first(
 
 
 def test_every_failure_is_reported_and_the_rest_is_built(
-    target: Target, provider: Provider, store: Store, make_sdist: MakeSdist
+    target: Target, provider: Provider, store: Store, make_sdist: MakeSdist, events: list[Event]
 ) -> None:
-    """Two builds fail, one is given up because of them, one succeeds and is reused by the next run."""
+    """Two builds fail, one is given up because of them, one succeeds and is reused by the next run.
+
+    Each failure ends with a line of its own that says where log and tree are; each build that began ends.
+    """
     bad = make_sdist("bad", extra="raise ValueError('first reason')")
     worse = make_sdist("worse", extra="raise ValueError('second reason')")
     good, waiting = make_sdist("good"), make_sdist("waiting")
@@ -132,6 +136,9 @@ def test_every_failure_is_reported_and_the_rest_is_built(
     assert "first reason" in text
     assert "second reason" in text
     assert f"waiting 1.0 {target.name}: not built: it needs bad 1.0" in text
+    assert len(re.findall(r"^  log: \S+; tree: \S+$", text, re.MULTILINE)) == 2
+    ended = {event.item: event.note for event in events if isinstance(event, ItemFinished)}
+    assert ended == {"bad 1.0": "failed", "worse 1.0": "failed", "good 1.0": ""}
     (venv,) = provide_wheels(lock_of(target, {"one": [good]}, {good: []}), provider)
     assert venv.wheels[0].name == "good"
 

@@ -77,6 +77,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield from _row("indexes", [_index(index) for index in found["indexes"]], 0)
     yield from _row("wheel folders", found["wheel_folders"], 0)
     yield f"resolver {found['resolver']}, closure {found['closure']}, proof {found['proof']}"
+    yield from _row("build constraints", found["build"]["constraints"], 0)
+    yield from _row("build settings", [_settings(*one) for one in found["build"]["packages"].items()], 0)
     for venv in found["venvs"]:
         yield ""
         yield f"{venv['venv']} on {venv['target']} (Python {venv['python']}): {venv['path']}"
@@ -98,6 +100,16 @@ def _row(label: str, values: Sequence[str], indent: int = 2) -> Iterator[str]:
 def _index(index: dict[str, Any]) -> str:
     only = f" (only for {', '.join(index['packages'])})" if index["packages"] else ""
     return f"{index['name']}: {index['url']}{only}"
+
+
+def _settings(name: str, settings: dict[str, Any]) -> str:
+    return f"{name}: " + "; ".join(f"{key} {_text(value)}" for key, value in settings.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_text(one)}" for key, one in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else "true" if value is True else str(value)
 
 
 def _smoke(one: dict[str, str]) -> str:
