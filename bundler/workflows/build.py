@@ -21,6 +21,7 @@ from bundler.errors import PolicyRefused
 from bundler.events import Emit, Noted, StageFinished, StageStarted, Warned, ignore
 from bundler.files import recover_directory, sweep
 from bundler.model.contents import Contents, FileEntry
+from bundler.model.index import IndexConfig
 from bundler.model.lock import Artifact, Lock
 from bundler.model.plan import VenvPlan
 from bundler.model.target import Target
@@ -28,6 +29,7 @@ from bundler.model.wheel import WheelSet
 from bundler.resolve.drivers import choose_resolver
 from bundler.signing.development import config_directory, development_key
 from bundler.sources.fetch import fetch_all
+from bundler.sources.indexes import index_config
 from bundler.sources.metadata import check_metadata
 from bundler.store.cas import Store
 from bundler.version import own_version
@@ -88,7 +90,7 @@ def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
     """
     # 1. Lock, or use the lock that is there.
     locked = lock(request.lock, emit)
-    _check_policy(locked)
+    _check_policy(locked, emit)
     signers = _signers(request, emit)
     bundle = request.out / f"{locked.lock.name}-{locked.lock.version}-{locked.lock.sequence}"
     key = build_key(locked.lock_dir, locked.loaded.digest, request.volume_size)
@@ -109,8 +111,12 @@ def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
     return BuildResult(bundle=bundle, locked=locked, signers=signers, unchanged=unchanged)
 
 
-def _check_policy(locked: LockResult) -> None:
+def _check_policy(locked: LockResult, emit: Emit) -> None:
     proof = locked.loaded.manifest.proof
+    if proof.level == "target":
+        emit(
+            Noted(message="proof.level is target: this host is the target, so the proof runs here and is called host")
+        )
     if proof.level == "none" and not proof.allow_unproved:
         raise PolicyRefused(
             "proof.level is none: the bundle could not be signed",
@@ -132,7 +138,7 @@ def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tupl
     _preflight(locked, emit, whole=whole)
     with _services(locked, request.store, emit) as services:
         sets = _wheels(services, locked, plans, emit)
-        installer = build_installer(request.store, services.indexes, emit)
+        installer = build_installer(request.store, _own_indexes(locked), emit)
     venvs = _venvs(request, locked, plans, sets, emit) if whole else ()
     root = f"os-releases/{locked.lock.version}"
     files = (
@@ -159,6 +165,15 @@ def _preflight(locked: LockResult, emit: Emit, *, whole: bool) -> None:
     carried = _part(locked.lock, locked.loaded.manifest.closure)
     compiled = {(venv.venv, venv.target) for venv in carried.venvs if any(one.must_build for one in venv.packages)}
     warn_of_host(locked.plans, compiled, emit)
+
+
+def _own_indexes(locked: LockResult) -> IndexConfig:
+    """Return where the installer's dependencies come from: this host's own configuration, as for our own ones.
+
+    A manifest's indexes may hold nothing but the packages of its release.
+    """
+    neutral = locked.loaded.manifest.model_copy(update={"indexes": (), "wheel_folders": ()})
+    return index_config(neutral, locked.loaded.root, ignore)
 
 
 @contextmanager
