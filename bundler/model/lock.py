@@ -110,7 +110,7 @@ class LayerRecord:
 class Lock:
     """A whole lock. ``inputs`` is the digest of what decided the resolution; ``created`` seconds since the epoch.
 
-    ``manifest`` is the digest of all that a bundle shows of the manifest.
+    ``manifest`` is the digest of all that a bundle shows of the manifest; ``tool`` our version, which it shows too.
     """
 
     name: str
@@ -119,6 +119,7 @@ class Lock:
     created: int
     inputs: str
     resolver: str
+    tool: str = ""
     targets: tuple[str, ...]
     venvs: tuple[VenvLock, ...]
     builds: tuple[BuildLock, ...] = ()

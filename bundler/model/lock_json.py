@@ -54,6 +54,7 @@ def lock_files(lock: Lock, targets: Mapping[str, Target]) -> dict[str, bytes]:
         "inputs": lock.inputs,
         "manifest": lock.manifest,
         "resolver": lock.resolver,
+        "tool": lock.tool,
         "targets": list(lock.targets),
         "venvs": venvs,
         "builds": builds,
@@ -97,6 +98,7 @@ def _lock(document: Mapping[str, Any], read: Read, where: str) -> Lock:
         created=int(document["created"]),
         inputs=_string(document["inputs"]),
         resolver=_string(document["resolver"]),
+        tool=_string(document.get("tool", "")),
         targets=tuple(_string(name) for name in document["targets"]),
         venvs=tuple(
             VenvLock(venv=_string(entry["venv"]), target=_string(entry["target"]), packages=packages(entry))

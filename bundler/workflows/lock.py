@@ -26,6 +26,7 @@ from bundler.resolve.drivers import choose_resolver
 from bundler.resolve.port import ResolveRequest
 from bundler.resolve.units import Unit
 from bundler.store.cas import Store
+from bundler.version import own_version
 from bundler.workflows.constraints import ConstraintGroup, constraint_groups, records_of
 from bundler.workflows.lock_builds import BuildLocker, all_of, combined, differing, extra_requirements
 from bundler.workflows.lock_files import default_lock_dir, find_lock, load_lock, save_lock
@@ -105,7 +106,7 @@ def lock(request: LockRequest, emit: Emit = ignore) -> LockResult:
     elif request.locked:
         refuse_outdated(inputs, plans, previous, directory)
     elif found is not None:
-        emit(Noted(message="the packages stay; the manifest says something else now: the lock is numbered anew"))
+        emit(Noted(message="the packages stay; what else a bundle shows has changed: the lock is numbered anew"))
     # 3. Resolve, and write the lock.
     if found is None:
         with lock_services(loaded, choose_resolver(resolver), request.store, emit) as services:
@@ -145,7 +146,7 @@ def _standing(loaded: LoadedManifest, inputs: Inputs, previous: Lock) -> Lock | 
     if previous.inputs != inputs.digest:
         return None
     release = loaded.manifest.release
-    said = replace(previous, name=release.name, version=release.version, manifest=inputs.content)
+    said = replace(previous, name=release.name, version=release.version, manifest=inputs.content, tool=own_version())
     return numbered(said, previous, release.sequence)
 
 
@@ -297,6 +298,7 @@ def _assemble(
         inputs=work.inputs.digest,
         manifest=work.inputs.content,
         resolver=f"{work.services.resolver.name} {work.services.resolver.version}",
+        tool=own_version(),
         targets=tuple(target.name for target in work.inputs.targets),
         venvs=tuple(filled[plan.name, plan.target.name] for plan in work.plans),
         builds=tuple(builds[key] for key in sorted(builds)),

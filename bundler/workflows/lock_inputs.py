@@ -23,6 +23,7 @@ from bundler.sources.constraint_files import layer_groups
 from bundler.sources.directory import digest_directory
 from bundler.sources.folders import wheels_in
 from bundler.store.cas import Store, key_of
+from bundler.version import own_version
 
 #: The commit in the location of a layer from git.
 _COMMIT = re.compile(r"@[0-9a-f]{40,64}:")
@@ -124,6 +125,10 @@ def refuse_outdated(inputs: Inputs, plans: Sequence[VenvPlan], lock: Lock | None
 
 
 def _changes(inputs: Inputs, lock: Lock) -> Iterator[Problem]:
+    if lock.tool != own_version():
+        yield Problem(
+            where="bundle-build", what=f"made the lock as {lock.tool or 'an older version'}, is {own_version()}"
+        )
     if inputs.resolver != lock.resolver.split()[0]:
         yield Problem(where="resolver", what=f"was {lock.resolver}, is {inputs.resolver}")
     now = [target.name for target in inputs.targets]

@@ -479,3 +479,4 @@ def test_numbering_starts_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     assert numbered(fresh, first, None) == first
     assert numbered(replace(fresh, inputs="other"), first, None).sequence == 43
     assert numbered(replace(fresh, version="2"), first, None).sequence == 43
+    assert numbered(replace(fresh, tool="another version of ours"), first, None).sequence == 43
