@@ -90,7 +90,7 @@ def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
     """
     # 1. Lock, or use the lock that is there.
     locked = lock(request.lock, emit)
-    _check_policy(locked, emit)
+    _check_policy(locked)
     signers = _signers(request, emit)
     bundle = request.out / f"{locked.lock.name}-{locked.lock.version}-{locked.lock.sequence}"
     key = build_key(locked.lock_dir, locked.loaded.digest, request.volume_size)
@@ -111,12 +111,8 @@ def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
     return BuildResult(bundle=bundle, locked=locked, signers=signers, unchanged=unchanged)
 
 
-def _check_policy(locked: LockResult, emit: Emit) -> None:
+def _check_policy(locked: LockResult) -> None:
     proof = locked.loaded.manifest.proof
-    if proof.level == "target":
-        emit(
-            Noted(message="proof.level is target: this host is the target, so the proof runs here and is called host")
-        )
     if proof.level == "none" and not proof.allow_unproved:
         raise PolicyRefused(
             "proof.level is none: the bundle could not be signed",
