@@ -207,7 +207,8 @@ def test_activate_finds_its_own_directory(bench: Bench, tmp_path: Path, shell: s
     venv = bench.unpacked(tmp_path / "a b'c" / "venv", name="it's")
     (tmp_path / "link").symlink_to(venv)
     code = (
-        '. "$0"; python -c "import sys; print(sys.executable)"; echo "$VIRTUAL_ENV"; echo "$VIRTUAL_ENV_PROMPT"; echo "${PYTHONHOME-gone}"\n'
+        '. "$0"; python -c "import sys; print(sys.executable)"\n'
+        'echo "$VIRTUAL_ENV"; echo "$VIRTUAL_ENV_PROMPT"; echo "${PYTHONHOME-gone}"\n'
         'deactivate; echo "$PATH"; echo "${VIRTUAL_ENV-gone}"; echo "$PYTHONHOME"; command -v deactivate || echo gone'
     )
 
