@@ -68,9 +68,8 @@ def _render(output: Output, verified: Verified) -> None:
     for reason in verified.quorum.uncounted:
         output.out(f"  not counted: {reason}")
     output.out(f"  SHA256SUMS is {verified.digest}")
-    output.out(
-        f"  {value['files']} files, {value['volumes']} volume{'' if value['volumes'] == 1 else 's'}, for {', '.join(value['targets'])}"
-    )
+    volumes = f"{value['volumes']} volume{'' if value['volumes'] == 1 else 's'}"
+    output.out(f"  {value['files']} files, {volumes}, for {', '.join(value['targets'])}")
     proved = value["venvs"] - len(value["unproved"])
     output.out(f"  {proved} of {value['venvs']} venvs proved")
     for name in value["unproved"]:
