@@ -187,7 +187,8 @@ def show_error(error: BundlerError, stream: TextIO, *, as_json: bool) -> None:
     console = make_console(stream)
     console.print(Text.assemble(("error: ", "bold red"), error.message))
     for problem in error.problems:
-        console.print(Text(f"  {problem}"))
+        if len(error.problems) > 1 or problem.what not in error.message:
+            console.print(Text(f"  {problem}"))
     for line in output.splitlines()[-20:]:
         console.print(Text(f"  | {line}"))
     if error.hint:

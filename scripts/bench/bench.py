@@ -103,14 +103,10 @@ def ours(*arguments: str, env: dict[str, str]) -> Run:
 
 def sh(command: str, cwd: Path, env: dict[str, str] | None = None) -> None:
     """Run one line of a baseline, as its users write it: in a shell."""
-    subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=cwd,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=env,
-    )
+    argv = ["bash", "-euo", "pipefail", "-c", command]
+    done = subprocess.run(argv, cwd=cwd, check=False, capture_output=True, text=True, env=env)
+    if done.returncode:
+        sys.exit(f"the baseline failed: {command}\n{done.stderr[-2000:]}")
 
 
 def naive(pins: dict[str, Path], work: Path) -> tuple[float, int]:
@@ -139,7 +135,7 @@ def naive(pins: dict[str, Path], work: Path) -> tuple[float, int]:
 
 def role(pins: dict[str, Path], work: Path) -> float:
     """Return seconds of what the role does for all venvs: one wheel folder, then an install per venv, then tar."""
-    sh(f"{PYTHON} -m venv builder && builder/bin/pip install -q -U pip wheel setuptools", work)
+    sh(f"{PYTHON} -m venv builder && builder/bin/pip install -q -U pip wheel 'setuptools<81' pbr", work)
     for file in pins.values():
         sh(f"builder/bin/pip download -q --no-deps -d warm -r {file}", work)
     started = time.perf_counter()
@@ -190,12 +186,14 @@ def measure(manifest: Path, work: Path) -> list[Line]:
     relock = ours("lock", str(manifest), *lock, env=env)
     print("build ...", flush=True)
     first = ours("build", str(manifest), *build, env=env)
+    print("  " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in first.stages.items()), flush=True)
     print("build again, nothing changed ...", flush=True)
     again = ours("build", str(manifest), *build, env=env)
     (bundle,) = (work / "dist").iterdir()
     pins = pins_of(work / "bench.lock", work)
     print("the naive script ...", flush=True)
     naive_wall, naive_bytes = naive(pins, work)
+    print(f"  {naive_wall:.1f} s, {naive_bytes / 1e6:.1f} MB", flush=True)
     print("as the role does it ...", flush=True)
     role_wall = role(pins, work)
     print("build, one package changed ...", flush=True)
