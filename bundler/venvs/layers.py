@@ -28,7 +28,7 @@ from bundler.venvs.layer_tree import SITE, LayerFile, LayerTree, lay_out
 from bundler.venvs.spool import Spool
 
 #: Raised when layers are made in another way: old ones are then made anew.
-FORMAT = 1
+FORMAT = 2
 _SHARED_LIBRARY = re.compile(r"\.so(\.[0-9]+)*$")
 
 
