@@ -120,16 +120,14 @@ def build_installer(store: Store, indexes: IndexConfig, emit: Emit) -> Blob:
     )
     emit(StageStarted(stage="installer", total=1))
     known = store.recall("installer", key)
-    if known is None or not store.has(known["digest"]):
+    digest = "" if known is None else str(known["digest"])
+    reused = bool(digest) and store.has(digest)
+    if reused:
+        blob = Blob(digest=digest, size=store.size(digest))
+    else:
         blob = _build(files, root, store, indexes)
         store.remember("installer", key, {"digest": blob.digest})
-    else:
-        blob = Blob(digest=known["digest"], size=store.size(known["digest"]))
-    emit(
-        StageFinished(
-            stage="installer", seconds=stopwatch() - started, items=1, reused=int(known is not None), size=blob.size
-        )
-    )
+    emit(StageFinished(stage="installer", seconds=stopwatch() - started, items=1, reused=int(reused), size=blob.size))
     return blob
 
 
