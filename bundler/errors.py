@@ -6,7 +6,8 @@
     ├── DocumentError           10..19   what people write
     │   ├── ManifestError           10
     │   ├── RequirementError        11
-    │   └── ConstraintError         12
+    │   ├── ConstraintError         12
+    │   └── SiteError               13
     ├── ResolveError            20..29   locks
     │   ├── ResolutionFailed        20
     │   ├── LockOutdated            21
@@ -24,7 +25,8 @@
     ├── VenvError               50..59   layers, venvs, proof
     │   ├── LayerCollision          50
     │   ├── LayerError              51
-    │   └── ProofFailed             52
+    │   ├── ProofFailed             52
+    │   └── UnpackFailed            53
     ├── BundleError             60..69   the bundle format and the store
     │   ├── FormatError             60
     │   ├── IntegrityError          61
@@ -33,12 +35,28 @@
     │   ├── FileMissing             64
     │   ├── FileUnlisted            65
     │   ├── FileIrregular           66
-    │   └── ContentsRefused         67
+    │   ├── ContentsRefused         67
+    │   └── TargetRefused           68
     ├── TrustError              70..79   signatures and policy
     │   ├── SignatureRefused        70
     │   ├── SigningFailed           71
     │   ├── PolicyRefused           72
-    │   └── VerifiersDisagree       73
+    │   ├── VerifiersDisagree       73
+    │   ├── TrustMissing            74
+    │   ├── TrustRefused            75
+    │   ├── SequenceRefused         76
+    │   ├── EquivocationRefused     77
+    │   └── BundleRevoked           78
+    ├── DeployError             80..89   repo hosts, service hosts, and the way to them
+    │   ├── HostUnreachable         80
+    │   ├── HostKeyRefused          81
+    │   ├── PlanRefused             82
+    │   ├── HostRefused             83
+    │   ├── TransferFailed          84
+    │   ├── DriftFound              85
+    │   ├── FleetStopped            86
+    │   ├── PartlyApplied           87
+    │   └── Busy                    88
     └── EnvironmentProblem      90..99   the host lacks something
         ├── ToolMissing             90
         └── CommandFailed           91
@@ -117,6 +135,12 @@ class ConstraintError(DocumentError):
     """A constraint layer is unreadable or contradicts itself."""
 
     exit_code = 12
+
+
+class SiteError(DocumentError):
+    """``site.yaml`` is wrong."""
+
+    exit_code = 13
 
 
 class ResolveError(BundlerError):
@@ -227,6 +251,12 @@ class ProofFailed(VenvError):
     exit_code = 52
 
 
+class UnpackFailed(VenvError):
+    """A venv archive could not be put onto a service host; the venv that was there is untouched."""
+
+    exit_code = 53
+
+
 class BundleError(BundlerError):
     """The bundle or the store is at fault."""
 
@@ -281,6 +311,12 @@ class ContentsRefused(BundleError):
     exit_code = 67
 
 
+class TargetRefused(BundleError):
+    """The bundle is for other targets, or another site."""
+
+    exit_code = 68
+
+
 class TrustError(BundlerError):
     """Trust decisions that came out negative."""
 
@@ -309,6 +345,96 @@ class VerifiersDisagree(TrustError):
     """ssh-keygen and our own verifier come to different verdicts on a signature."""
 
     exit_code = 73
+
+
+class TrustMissing(TrustError):
+    """The site has no trust yet."""
+
+    exit_code = 74
+
+
+class TrustRefused(TrustError):
+    """A trust document is not signed by the quorums it needs, or does not follow the one before."""
+
+    exit_code = 75
+
+
+class SequenceRefused(TrustError):
+    """The bundle is older than one this site has seen, or older than a floor allows."""
+
+    exit_code = 76
+
+
+class EquivocationRefused(TrustError):
+    """Two bundles of one name, version and sequence have different content."""
+
+    exit_code = 77
+
+
+class BundleRevoked(TrustError):
+    """The trust document, or this site, names the bundle as one that must not be installed."""
+
+    exit_code = 78
+
+
+class DeployError(BundlerError):
+    """Hosts at the site."""
+
+    exit_code = 89
+
+
+class HostUnreachable(DeployError):
+    """A host does not answer, or does not let us in."""
+
+    exit_code = 80
+
+
+class HostKeyRefused(DeployError):
+    """A host shows another key than the pinned one, or none is pinned."""
+
+    exit_code = 81
+
+
+class PlanRefused(DeployError):
+    """What was asked for cannot be done on every host; nothing was touched."""
+
+    exit_code = 82
+
+
+class HostRefused(DeployError):
+    """The far end refused: what it received, put together or found is not what was signed."""
+
+    exit_code = 83
+
+
+class TransferFailed(DeployError):
+    """The connection was cut, and retries did not help."""
+
+    exit_code = 84
+
+
+class DriftFound(DeployError):
+    """What is on a host is not what was signed."""
+
+    exit_code = 85
+
+
+class FleetStopped(DeployError):
+    """Too many hosts failed: nothing was activated, all serve what they served."""
+
+    exit_code = 86
+
+
+class PartlyApplied(DeployError):
+    """Some hosts serve the release, as many as the gate allows do not."""
+
+    exit_code = 87
+
+
+class Busy(DeployError):
+    """Another run holds the lock."""
+
+    exit_code = 88
 
 
 class EnvironmentProblem(BundlerError):

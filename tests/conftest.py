@@ -1,6 +1,6 @@
 """What every test shares: groups that need something of the host are probed, and skipped with a reason.
 
-With BUNDLE_TEST_REQUIRE=network,isolation,native a group that cannot run fails instead: CI sets it.
+With BUNDLE_TEST_REQUIRE=network,isolation,native,sshd,rootfs a group that cannot run fails instead: CI sets it.
 """
 
 from __future__ import annotations
@@ -52,10 +52,24 @@ def _no_compiler() -> str:
     return "" if (Path(include) / "Python.h").is_file() else "no Python headers: apt-get install python3-dev"
 
 
+@functools.cache
+def _no_sshd() -> str:
+    return "" if Path("/usr/sbin/sshd").is_file() else "no SSH server: apt-get install openssh-server"
+
+
+@functools.cache
+def _no_rootfs() -> str:
+    if shutil.which("mmdebstrap") is None:
+        return "mmdebstrap is not installed: apt-get install mmdebstrap"
+    return _no_isolation() if os.geteuid() == 0 else "making a root file system needs root"
+
+
 GROUPS: dict[str, Callable[[], str]] = {
     "isolation": _no_isolation,
     "network": _no_network,
     "native": _no_compiler,
+    "rootfs": _no_rootfs,
+    "sshd": _no_sshd,
 }
 
 

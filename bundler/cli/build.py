@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import click
 
 import bundler.cli.commands
+from bundler.cli.command_files import CommandFiles
 from bundler.cli.configuration import configuration
 from bundler.cli.context import Output
 from bundler.cli.options import prepare
-from bundler.cli.sections import SectionedGroup
 from bundler.cli.shell import run
 from bundler.version import own_version
 
@@ -28,30 +24,20 @@ A first bundle:
 """
 
 
-class CommandFiles(SectionedGroup):
-    """Find commands by file; only the one that runs is imported."""
-
-    sections: ClassVar[Mapping[str, Sequence[str]]] = {
-        "Write a manifest": ("manifest", "adopt", "constraints"),
-        "Make a bundle": ("lock", "build", "review", "sign"),
-        "Look at a bundle": ("verify", "inspect", "diff", "cat", "extract"),
-        "This program": ("config", "store", "completion"),
-    }
-
-    def list_commands(self, _context: click.Context) -> list[str]:
-        """Return the names of the files below :mod:`bundler.cli.commands`."""
-        return sorted(info.name for info in pkgutil.iter_modules(bundler.cli.commands.__path__))
-
-    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        """Import the command called ``name``."""
-        if name not in self.list_commands(_context):
-            return None
-        command: click.Command = importlib.import_module(f"bundler.cli.commands.{name}").command
-        return prepare(command, (name,))
+HEADINGS = {
+    "Write a manifest": ("manifest", "adopt", "constraints"),
+    "Make a bundle": ("lock", "build", "review", "sign"),
+    "Say who may sign": ("trust",),
+    "Look at a bundle": ("verify", "inspect", "diff", "cat", "extract"),
+    "This program": ("config", "store", "completion"),
+}
 
 
 @click.group(
     cls=CommandFiles,
+    package=bundler.cli.commands,
+    headings=HEADINGS,
+    program="bundle-build",
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

@@ -74,4 +74,9 @@ def examples(path: tuple[str, ...], program: str) -> str | None:
     lines = _EXAMPLES.get(" ".join(path))
     if lines is None:
         return None
-    return "\n".join(("\b", "Examples:", *(f"  {line.replace('bundle-build', program)}" for line in lines), ""))
+    return epilog(*(line.replace("bundle-build", program) for line in lines))
+
+
+def epilog(*lines: str) -> str:
+    """Return the end of a help text that shows ``lines`` as examples."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines), ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from types import MappingProxyType
 
 import click
 
@@ -13,7 +13,7 @@ _MORE = "More"
 class SectionedGroup(click.Group):
     """A group whose help lists its commands under headings; what no heading names comes last."""
 
-    sections: ClassVar[Mapping[str, Sequence[str]]] = {}
+    headings: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write every command with the first sentence of its help, whole."""
@@ -34,8 +34,8 @@ class SectionedGroup(click.Group):
             raise click.exceptions.NoSuchCommand(args[0], possibilities=self.list_commands(ctx), ctx=ctx) from error
 
     def _headings(self, ctx: click.Context) -> Iterator[tuple[str, Sequence[str]]]:
-        yield from self.sections.items()
-        named = {name for names in self.sections.values() for name in names}
+        yield from self.headings.items()
+        named = {name for names in self.headings.values() for name in names}
         yield _MORE, [name for name in self.list_commands(ctx) if name not in named]
 
 

@@ -74,7 +74,8 @@ def test_the_overview_lists_every_command_in_a_section() -> None:
 
 def test_the_installer_has_the_common_options() -> None:
     """bundle-install verify takes --json and --quiet too."""
-    command = install.commands["verify"]
+    command = install.get_command(click.Context(install), "verify")
+    assert command is not None
 
     assert {"--json", "--quiet"} <= {option for parameter in command.params for option in parameter.opts}
 

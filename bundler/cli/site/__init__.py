@@ -1,0 +1,1 @@
+"""Commands of `bundle-install`, one per file."""

@@ -1,0 +1,1 @@
+"""The way to a host: run one command there and talk to it."""

@@ -1,0 +1,1 @@
+"""Use cases of the air-gapped half, one per verb."""
