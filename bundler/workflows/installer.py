@@ -1,6 +1,7 @@
 """Build `bundle-install`: the air-gapped half as one file that starts on every CPython 3.10 to 3.14.
 
-A pex for several platforms: our own modules that `bundler.cli.install` reaches, and the wheels of
+A pex for several platforms, which makes itself a venv in the user's cache at its first start (a third of the start
+time afterwards): our own modules that `bundler.cli.install` reaches, and the wheels of
 ``installer_requirements.txt`` (exact versions with
 hashes) for each platform. Built once per content and cached in the store.
 """
@@ -31,9 +32,14 @@ ARCHES = ("x86_64", "aarch64")
 GLIBC = (2, 31)
 _STABLE_ABIS = frozenset(f"cp3{minor}" for minor in range(2, 11))
 ENTRY_POINT = "bundler.cli.install"
+COMMANDS = "bundler.cli.site"
 REQUIREMENTS = Path(__file__).with_name("installer_requirements.txt")
+#: What our dependencies ask for and nothing of ours reaches: colours for source code, Markdown, a task runner.
+LEFT_OUT = ("invoke", "markdown-it-py", "mdurl", "pygments")
 #: A fixed date, so that the same content gives the same file: zip's oldest.
 EPOCH = "315532800"
+#: Of the way the file is made; a change builds it anew.
+RECIPE = 2
 #: What pip says of a server that it cannot reach, without its own object's address.
 _NETWORK = re.compile(r"(?:Failed to establish a new connection: |Caused by )(.+?)'?\)?'?: /")
 
@@ -41,10 +47,11 @@ _NETWORK = re.compile(r"(?:Failed to establish a new connection: |Caused by )(.+
 def own_modules(start: str, root: Path) -> tuple[Path, ...]:
     """Return the files of module ``start`` and of every module of ours that it imports, directly or not.
 
-    ``root`` is the directory that holds the package ``bundler``; data files beside a module go along.
+    ``root`` is the directory that holds the package ``bundler``. The commands, which are found by file, count as
+    imported; data files beside a module, or in ``data`` beside it, go along.
     """
     found: set[Path] = set()
-    waiting = [start]
+    waiting = [start, *(f"{COMMANDS}.{path.stem}" for path in root.joinpath(*COMMANDS.split(".")).glob("*.py"))]
     while waiting:
         name = waiting.pop()
         path = _module_file(name, root)
@@ -55,9 +62,9 @@ def own_modules(start: str, root: Path) -> tuple[Path, ...]:
         waiting += _imports(path)
     data = {
         file
-        for path in found
-        for file in path.parent.iterdir()
-        if file.suffix in {".sh", ".tmpl"} or file.name == "py.typed"
+        for parent in {path.parent for path in found}
+        for pattern in ("py.typed", "data/*.sh", "data/*.tmpl")
+        for file in parent.glob(pattern)
     }
     return tuple(sorted(found | data))
 
@@ -117,6 +124,8 @@ def build_installer(store: Store, indexes: IndexConfig, emit: Emit) -> Blob:
         PYTHONS,
         ARCHES,
         GLIBC,
+        LEFT_OUT,
+        RECIPE,
     )
     emit(StageStarted(stage="installer", total=1))
     known = store.recall("installer", key)
@@ -145,8 +154,8 @@ def _build(files: Sequence[Path], root: Path, store: Store, indexes: IndexConfig
         out = work / "bundle-install"
         argv = [
             sys.executable, "-m", "pex", "--pex-root", str(store.root / "pex"), *_index_options(indexes), *platforms,
-            "--no-build", "--requirement", str(REQUIREMENTS), "--sources-directory", str(work / "sources"),
-            "--entry-point", f"{ENTRY_POINT}:main", "--python-shebang", "/usr/bin/env python3", "--no-emit-warnings",
+            *(f"--exclude={name}" for name in LEFT_OUT), "--no-build", "--requirement", str(REQUIREMENTS), "--sources-directory", str(work / "sources"),
+            "--entry-point", f"{ENTRY_POINT}:main", "--python-shebang", "/usr/bin/env python3", "--no-emit-warnings", "--venv",
             "--output-file", str(out),
         ]  # fmt: skip
         log = store.root / "logs" / "installer.log"

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bare import make_bare
+
 BIN = Path(sys.executable).parent
 MANIFEST = """\
 schema: 1
@@ -145,3 +147,9 @@ def built(shared: Path) -> World:
 def fresh(built: World, tmp_path: Path) -> World:
     """Give another user with the same lock, who starts with an empty store."""
     return built.another(tmp_path / "fresh")
+
+
+@pytest.fixture(scope="session", params=["bookworm", "trixie"])
+def bare_root(request: pytest.FixtureRequest, shared: Path) -> Path:
+    """Give the root file system of a bare Debian 12 or 13."""
+    return make_bare(request.param, shared)

@@ -1,0 +1,48 @@
+"""The installer on Debian systems that have python3 and OpenSSH and nothing else, without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bare import Bare
+from tests.release.conftest import World
+
+pytestmark = [pytest.mark.rootfs, pytest.mark.network, pytest.mark.slow]
+
+
+@pytest.fixture
+def bare(bare_root: Path, built: World, tmp_path: Path) -> Bare:
+    (tmp_path / "work").mkdir()
+    return Bare(bare_root, {"/stick": built.out, "/signers": built.signers.parent, "/work": tmp_path / "work"})
+
+
+@pytest.fixture
+def installer(bare: Bare, built: World) -> str:
+    bare.run("cp", f"/stick/{built.bundle.name}/bundle-install", "/work/bundle-install")
+    return "/work/bundle-install"
+
+
+def test_it_starts(bare: Bare, installer: str) -> None:
+    """It says its version, twice: the first start makes its cache, the second uses it."""
+    first = bare.run(installer, "--version").stdout
+
+    second = bare.run(installer, "--version").stdout
+
+    assert first == second
+    assert first.startswith("bundle-install, version ")
+
+
+def test_it_verifies(bare: Bare, installer: str, built: World) -> None:
+    """It verifies the bundle with an allowed_signers file."""
+    done = bare.run(
+        installer, "verify", "--allowed-signers", "/signers/allowed_signers", f"/stick/{built.bundle.name}"
+    )
+
+    assert "accepted" in done.stdout
+
+
+def test_it_travels_light(built: World) -> None:
+    """One file for five Pythons and two architectures has at most 30 MB."""
+    assert (built.bundle / "bundle-install").stat().st_size <= 30_000_000
