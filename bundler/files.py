@@ -193,10 +193,32 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
         fsync_directory(path.parent)
 
 
+@contextlib.contextmanager
+def appending(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """Open a file that only grows, held by us alone; what was added is durable when the block ends well.
+
+    A kill may leave a part of what was being added: whoever appends next has to look.
+
+    Raises:
+        SpaceError: There is no room for it.
+    """
+    with room_for(path):
+        make_directory(path.parent)
+        new = not path.exists()
+        with path.open("a+b") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+            yield file
+            settle(file, mode)
+        if new:
+            fsync_directory(path.parent)
+
+
 def settle(file: IO[bytes], mode: int) -> None:
     """Make what was written to an open file durable."""
     file.flush()
-    os.fchmod(file.fileno(), mode)
+    # FAT has no modes and says so; a file that we just made can be changed everywhere else.
+    with contextlib.suppress(PermissionError):
+        os.fchmod(file.fileno(), mode)
     os.fsync(file.fileno())
 
 

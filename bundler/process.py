@@ -29,6 +29,7 @@ PACKAGES = {
     "cc": "build-essential",
     "gcc": "build-essential",
     "git": "git",
+    "ssh": "openssh-client",
     "ssh-add": "openssh-client",
     "ssh-keygen": "openssh-client",
     "tar": "tar",
@@ -36,6 +37,9 @@ PACKAGES = {
 }
 #: How a program says that the disk is full (strerror of ENOSPC; children run without translations).
 _FULL = b"No space left on device"
+
+#: What waiting for a started command raises.
+TIMEOUT = subprocess.TimeoutExpired
 
 #: Running children, so that a signal can end them all.
 _children: set[subprocess.Popen[bytes]] = set()
@@ -113,6 +117,32 @@ def run(command: Command, *, check: bool = True, log: Path | None = None, timeou
     with log.open("ab") as sink:
         done = _communicate(command, sink.fileno(), timeout)
     return _finish(command, done, check=check, log=log)
+
+
+def start(command: Command) -> subprocess.Popen[bytes]:
+    """Start a command whose pipes the caller serves while it runs, and ends with :func:`stop`.
+
+    Raises:
+        ToolMissing: The program does not exist.
+        CommandFailed: It cannot be started.
+    """
+    _check_program(command)
+    process = _start(command, subprocess.PIPE)
+    _children.add(process)
+    _watchdog.watch(process.pid)
+    return process
+
+
+def stop(process: subprocess.Popen[bytes], *, patience: float = 0) -> int:
+    """Return the status of a started command; after ``patience`` seconds end it and what it started."""
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        _end(process)
+    finally:
+        _watchdog.forget(process.pid)
+        _children.discard(process)
+    return process.returncode
 
 
 def _check_program(command: Command) -> None:

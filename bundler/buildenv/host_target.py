@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import BuildEnvironmentError, CommandFailed, ToolMissing
-from bundler.model.target import ARCHES, Python, Target, make_target
+from bundler.model.target import Python, Target, make_target
+from bundler.model.target_names import ARCHES
 from bundler.process import Command, run
 
 INTERPRETER = Path("/usr/bin/python3")

@@ -14,9 +14,24 @@ from bundler.archive.tar import TarEntry
 from bundler.archive.untar import members
 from bundler.bundle.layout import BLOBS, plan_groups
 from bundler.bundle.reader import Bundle
+from bundler.clock import stopwatch
 from bundler.errors import FormatError, IntegrityError
+from bundler.events import Emit, StageAdvanced, StageFinished, StageStarted
 from bundler.files import chunks
 from bundler.model.contents import FileEntry, VolumeEntry
+
+
+def decode(bundle: Bundle, workers: int, emit: Emit) -> None:
+    """Run :func:`check_deep` as a stage that can be watched.
+
+    Raises:
+        IntegrityError, FormatError: As there.
+    """
+    started = stopwatch()
+    blobs = [blob.size for volume in bundle.contents.volumes for blob in volume.blobs]
+    emit(StageStarted(stage="decode", total=sum(blobs), unit="bytes"))
+    check_deep(bundle, workers, lambda size: emit(StageAdvanced(stage="decode", amount=size)))
+    emit(StageFinished(stage="decode", seconds=stopwatch() - started, items=len(blobs), size=sum(blobs)))
 
 
 def check_deep(bundle: Bundle, workers: int, progress: Callable[[int], None]) -> None:

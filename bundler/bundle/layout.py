@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from bundler.errors import UsageError
 from bundler.model.contents import FileEntry, LinkEntry
 from bundler.model.sums import OWN
+from bundler.model.sums import SIGNATURE as OWN_SIGNATURE
 
 SUMS = OWN
+SIGNATURE = OWN_SIGNATURE
 BUNDLE_JSON = "bundle.json"
+RELEASE_TXT = "release.txt"
 EVIDENCE = "evidence.tar.zst"
 INSTALLER = "bundle-install"
 VERIFY_SH = "verify.sh"
@@ -21,7 +24,6 @@ README = "README.txt"
 #: Namespace of bundle signatures (PROTOCOL.sshsig).
 NAMESPACE = "bundle@offline"
 BLOBS = "blobs/"
-SIGNATURE = re.compile(r"SHA256SUMS\.([a-z0-9-]{1,32})\.sig")
 SIGNER = re.compile(r"[a-z0-9-]{1,32}")
 
 _SIZE = re.compile(r"([0-9]+)\s*(|K|M|G|T)(|B|iB)")

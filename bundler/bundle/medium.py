@@ -23,6 +23,7 @@ from bundler.errors import FileIrregular, FileMissing, FormatError, IntegrityErr
 #: A bundle holds some tens of files.
 MAX_FILES = 10_000
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_GONE = "is the medium still there? try another copy"
 _TYPES = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a pipe",
@@ -34,7 +35,7 @@ _TYPES = {
 
 
 class Medium(Protocol):
-    """Flat, read-only access to the files of one bundle. Opened files are independent: threads may share a medium."""
+    """Flat, read-only access to the files of one bundle. Threads may share it; only one at a time asks for names."""
 
     @property
     def label(self) -> str:
@@ -54,6 +55,33 @@ def _irregular(name: str, kind: str) -> FileIrregular:
     return FileIrregular(f"{name!r} is {kind}, not a regular file", hint="copy the bundle anew from its source")
 
 
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn a failing medium into our own error that names what was read.
+
+    Raises:
+        IntegrityError: It cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise IntegrityError(f"{name} cannot be read: {error.strerror or error}", hint=_GONE) from error
+
+
+def _open_quietly(name: str | Path, directory: int | None = None) -> int:
+    """Open for reading; where we may, not even the time of access is written to the medium."""
+    try:
+        return os.open(name, _OPEN | os.O_NOATIME, dir_fd=directory)
+    except PermissionError:
+        # Only the owner may ask for that.
+        return os.open(name, _OPEN, dir_fd=directory)
+
+
+def _check_regular(name: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise _irregular(name, _TYPES.get(stat.S_IFMT(mode), "special"))
+
+
 class DirectoryMedium:
     """A bundle as a directory, held open by its descriptor."""
 
@@ -68,7 +96,7 @@ class DirectoryMedium:
     def names(self) -> tuple[str, ...]:
         """Return all names, sorted, regular or not."""
         found: list[str] = []
-        with os.scandir(self._handle) as entries:
+        with reading(self.label), os.scandir(self._handle) as entries:
             for entry in entries:
                 found.append(entry.name)
                 if len(found) > MAX_FILES:
@@ -88,17 +116,20 @@ class DirectoryMedium:
             FileIrregular: It is something else.
         """
         try:
-            handle = os.open(name, _OPEN, dir_fd=self._handle)
+            # Looked at before it is opened: opening alone makes some devices act.
+            _check_regular(name, os.stat(name, dir_fd=self._handle, follow_symlinks=False).st_mode)
+            handle = _open_quietly(name, self._handle)
         except FileNotFoundError as error:
             raise FileMissing(f"{name} is missing", hint="copy the bundle anew: all files belong together") from error
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
                 raise _irregular(name, "a symbolic link" if error.errno == errno.ELOOP else "special") from error
-            raise IntegrityError(f"{name} cannot be read: {error.strerror}") from error
-        mode = os.fstat(handle).st_mode
-        if not stat.S_ISREG(mode):
+            raise IntegrityError(f"{name} cannot be read: {error.strerror}", hint=_GONE) from error
+        try:
+            _check_regular(name, os.fstat(handle).st_mode)
+        except FileIrregular:
             os.close(handle)
-            raise _irregular(name, _TYPES.get(stat.S_IFMT(mode), "special"))
+            raise
         return os.fdopen(handle, "rb")
 
 
@@ -116,7 +147,7 @@ class TarMedium:
 
     def __init__(self, path: Path) -> None:
         self.label = str(path)
-        self._handle = os.open(path, _OPEN)
+        self._handle = _open_quietly(path)
         self._members: dict[str, _Member] = {}
         try:
             _index(self._handle, self._members)
@@ -199,10 +230,9 @@ class _Slice(io.RawIOBase):
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         wanted = max(0, min(len(buffer), self._size - self._position))
-        data = os.pread(self._source, wanted, self._offset + self._position)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        size = os.preadv(self._source, [buffer[:wanted]], self._offset + self._position)
+        self._position += size
+        return size
 
 
 @contextlib.contextmanager
@@ -212,12 +242,13 @@ def open_medium(path: Path) -> Iterator[Medium]:
     Raises:
         UsageError: There is nothing, or something else.
     """
-    if path.is_dir():
-        medium: DirectoryMedium | TarMedium = DirectoryMedium(path)
-    elif path.is_file():
-        medium = TarMedium(path)
-    else:
-        raise UsageError(f"{path} is neither a bundle's directory nor a .tar of one")
+    with reading(str(path)):
+        if path.is_dir():
+            medium: DirectoryMedium | TarMedium = DirectoryMedium(path)
+        elif path.is_file():
+            medium = TarMedium(path)
+        else:
+            raise UsageError(f"{path} is neither a bundle's directory nor a .tar of one")
     try:
         yield medium
     finally:
@@ -230,7 +261,7 @@ def read_bounded(medium: Medium, name: str, limit: int) -> bytes:
     Raises:
         FormatError: It is larger than ``limit`` bytes.
     """
-    with medium.open(name) as file:
+    with medium.open(name) as file, reading(name):
         data = file.read(limit + 1)
     if len(data) > limit:
         raise FormatError(f"{name} is larger than {limit} bytes")

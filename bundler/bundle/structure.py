@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from bundler.bundle.layout import BUNDLE_JSON, EVIDENCE, INSTALLER, README, SUMS, VERIFY_SH
+from bundler.bundle.layout import BUNDLE_JSON, EVIDENCE, INSTALLER, README, RELEASE_TXT, SUMS, VERIFY_SH
 from bundler.errors import ContentsRefused, Problem
 from bundler.model.contents import Contents
-from bundler.model.tables import make_tables
+from bundler.model.tables import make_tables, release_facts
 
 _ALWAYS = (BUNDLE_JSON, EVIDENCE, INSTALLER, README, VERIFY_SH)
 _ARCHIVE = ".tar.zst"
@@ -38,6 +38,7 @@ def _problems(contents: Contents, sums: Mapping[str, str]) -> Iterator[Problem]:
         for target in contents.targets
         for name, data in make_tables(contents, target.name).items()
     }
+    tables[RELEASE_TXT] = hashlib.sha256(release_facts(contents)).hexdigest()
     for name in sorted({*_ALWAYS, *volumes, *tables} - sums.keys()):
         yield Problem(where=name, what=f"{SUMS} does not list it")
     for name in sorted(sums.keys() - volumes - {EVIDENCE}):

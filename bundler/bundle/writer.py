@@ -13,6 +13,7 @@ from bundler.bundle.layout import (
     EVIDENCE,
     INSTALLER,
     README,
+    RELEASE_TXT,
     SIGNATURE,
     SUMS,
     VERIFY_SH,
@@ -27,7 +28,7 @@ from bundler.model.contents import MAX_SIGNATURE, Contents, FileEntry, LinkEntry
 from bundler.model.contents_check import check_contents
 from bundler.model.contents_json import format_contents, parse_contents
 from bundler.model.sums import format_sums
-from bundler.model.tables import make_tables
+from bundler.model.tables import make_tables, release_facts
 
 _STAGE = "pack"
 
@@ -134,6 +135,7 @@ def _documents(plan: BundlePlan, contents: Contents) -> dict[str, bytes]:
     found = {
         BUNDLE_JSON: format_contents(contents),
         README: readme(contents),
+        RELEASE_TXT: release_facts(contents),
         EVIDENCE: evidence_archive(plan.evidence),
     }
     for target in contents.targets:

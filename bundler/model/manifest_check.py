@@ -7,7 +7,7 @@ deprecated names to today's. Rules that span several fields are in :mod:`bundler
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,19 +18,11 @@ from bundler.errors import Problem
 from bundler.model.manifest import DEPRECATED, Manifest
 from bundler.model.manifest_fields import fields_at, title_at
 from bundler.model.manifest_tree import FieldPath, Located, child, find, locate, plain, show
+from bundler.model.nearest import nearest
 from bundler.model.requirement import redacted
 
 _BRANCHES = ("list[", "dict[", "tuple[", "str", "nullable")
 _NAME_RULE = "lower-case letters, digits, '-' and '_', at most 64, beginning and ending with a letter or digit"
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return the hint that names the valid key nearest to ``name``, or all of them where none is near."""
-    known = sorted(valid)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"known: {', '.join(known)}" if known else ""
 
 
 def problem_at(tree: Located, path: Sequence[str | int], what: str, hint: str = "") -> Problem:

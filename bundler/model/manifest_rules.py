@@ -15,11 +15,13 @@ from packaging.utils import canonicalize_name
 
 from bundler.errors import BundlerError, Problem, RequirementError
 from bundler.model.constraints import scan_layer
-from bundler.model.manifest_check import nearest, problem_at
+from bundler.model.manifest_check import problem_at
 from bundler.model.manifest_tree import FieldPath, Located, child, find
+from bundler.model.nearest import nearest
 from bundler.model.plan import FAMILIES, target_keys
 from bundler.model.requirement import CREDENTIALS_HINT, has_credentials, parse_requirement, redacted
-from bundler.model.target import ARCHES, DISTROS, known_target
+from bundler.model.target import known_target
+from bundler.model.target_names import ARCHES, DISTROS
 
 _REQUIREMENTS = (
     "default_packages.*",

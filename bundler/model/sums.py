@@ -15,6 +15,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 _LINE = re.compile(rb"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._+-]{0,199})")
 #: Names that start so are the list itself and its signatures; the list never names them.
 OWN = "SHA256SUMS"
+#: A signature over it, by its signer's name.
+SIGNATURE = re.compile(r"SHA256SUMS\.([a-z0-9-]{1,32})\.sig")
 
 
 def parse_sums(data: bytes) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What a repo host of one target must hold, for POSIX sh and coreutils: no parser, no Python.
 
+    release.txt              name, version, sequence, floor, created, and a line "target <name>" for each target
     files-<target>.sha256    <sha256>  <path>                     every file, for ``sha256sum -c``
     blobs-<target>.sha256    <sha256>  blobs/<sha256>             every blob they are made of, likewise
     assemble-<target>.tsv    file <path> <octal mode> <owner class> <blob> <blob> …
@@ -41,3 +42,16 @@ def make_tables(contents: Contents, target: str) -> dict[str, bytes]:
 
 def _file_row(file: FileEntry) -> str:
     return f"file\t{file.path}\t{file.mode:04o}\t{OWNER_CLASS}\t{' '.join(file.blobs)}\n"
+
+
+def release_facts(contents: Contents) -> bytes:
+    """Return the bytes of ``release.txt``: one word and one value a line."""
+    lines = [
+        f"name {contents.name}",
+        f"version {contents.version}",
+        f"sequence {contents.sequence}",
+        f"floor {contents.floor}",
+        f"created {contents.created}",
+        *(f"target {target.name}" for target in contents.targets),
+    ]
+    return "".join(f"{line}\n" for line in lines).encode("utf-8")

@@ -6,8 +6,7 @@ that is not the distro's default adds `-py313`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,27 +14,8 @@ from packaging.markers import default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from bundler.errors import ManifestError
+from bundler.model.target_names import ARCHES, DISTROS, TARGET_NAME
 
-#: distro-version → (default Python, glibc). Sources: the distributions' own package archives.
-DISTROS: Mapping[str, tuple[str, tuple[int, int]]] = {
-    "debian-11": ("3.9.2", (2, 31)),
-    "debian-12": ("3.11.2", (2, 36)),
-    "debian-13": ("3.13.5", (2, 41)),
-    "ubuntu-22.04": ("3.10.12", (2, 35)),
-    "ubuntu-24.04": ("3.12.3", (2, 39)),
-    "rocky-9": ("3.9.21", (2, 34)),
-    "rocky-10": ("3.12.9", (2, 39)),
-    "almalinux-9": ("3.9.21", (2, 34)),
-    "almalinux-10": ("3.12.9", (2, 39)),
-    "centos-9": ("3.9.21", (2, 34)),
-    "centos-10": ("3.12.9", (2, 39)),
-    "redhat-9": ("3.9.21", (2, 34)),
-    "redhat-10": ("3.12.9", (2, 39)),
-}
-ARCHES = ("x86_64", "aarch64")
-_NAME = re.compile(
-    r"(?P<distro>[a-z]+)-(?P<version>[0-9]+(?:\.[0-9]+)?)-(?P<arch>[a-z0-9_]+?)(?:-py(?P<major>3)(?P<minor>[0-9]{1,2}))?"
-)
 #: Oldest glibc that any manylinux tag names, by architecture (PEP 600 and its legacy aliases).
 _OLDEST_GLIBC = {"x86_64": 5, "aarch64": 17}
 _LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
@@ -121,7 +101,7 @@ def known_target(name: str) -> Target:
     Raises:
         ManifestError: The name has another form, or the distribution is not in the table.
     """
-    match = _NAME.fullmatch(name)
+    match = TARGET_NAME.fullmatch(name)
     if match is None:
         raise ManifestError(
             f"{name!r} is no target name", hint="write <distro>-<version>-<arch>, e.g. debian-12-x86_64"

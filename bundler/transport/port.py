@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+#: Seconds in which nothing moves on a channel before it is given up: a far end may hash for minutes without a word.
+#: A host that is gone is noticed much sooner, by keepalive.
+PATIENCE = 900.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:

@@ -42,6 +42,7 @@ from bundler.workflows.lock_services import LockServices, lock_services
 from bundler.workflows.preflight import check_host, warn_of_host, warn_of_level
 from bundler.workflows.release_files import FinishedVenv, file_entries, source_entries, target_entry
 from bundler.workflows.sign import SignRequest, sign
+from bundler.workflows.trust import export_development_trust
 from bundler.workflows.unchanged import build_key, is_unchanged, remember_bundle
 from bundler.workflows.verify import VerifyRequest, verify
 
@@ -74,12 +75,16 @@ class BuildRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """The bundle's directory; ``unchanged`` where it was there already; who signed it."""
+    """The bundle's directory; ``unchanged`` where it was there already; who signed it.
+
+    ``trust``: digest of the trust document that was put beside it for the development key.
+    """
 
     bundle: Path
     locked: LockResult
     signers: tuple[Signer, ...]
     unchanged: bool
+    trust: str = ""
 
 
 def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
@@ -108,7 +113,8 @@ def build(request: BuildRequest, emit: Emit = ignore) -> BuildResult:
         remember_bundle(request.store, key, bundle)
     # 4. The far side's own check.
     _verify(bundle, signers, unchanged=unchanged, emit=emit)
-    return BuildResult(bundle=bundle, locked=locked, signers=signers, unchanged=unchanged)
+    trust = _trust(request, emit)
+    return BuildResult(bundle=bundle, locked=locked, signers=signers, unchanged=unchanged, trust=trust)
 
 
 def _check_policy(locked: LockResult) -> None:
@@ -126,6 +132,13 @@ def _signers(request: BuildRequest, emit: Emit) -> tuple[Signer, ...]:
     made = development_key(config_directory(), NAMESPACE, emit)
     own = Signer(name=made.signer, key=made.key, allowed_signers=made.allowed_signers)
     return (*request.signers, own)
+
+
+def _trust(request: BuildRequest, emit: Emit) -> str:
+    """Put the trust document of the development key beside the bundle; return its digest."""
+    if not request.development:
+        return ""
+    return export_development_trust(development_key(config_directory(), NAMESPACE, emit), request.out).digest
 
 
 def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tuple[Signer, ...], emit: Emit) -> None:

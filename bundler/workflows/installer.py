@@ -154,9 +154,10 @@ def _build(files: Sequence[Path], root: Path, store: Store, indexes: IndexConfig
         out = work / "bundle-install"
         argv = [
             sys.executable, "-m", "pex", "--pex-root", str(store.root / "pex"), *_index_options(indexes), *platforms,
-            *(f"--exclude={name}" for name in LEFT_OUT), "--no-build", "--requirement", str(REQUIREMENTS), "--sources-directory", str(work / "sources"),
-            "--entry-point", f"{ENTRY_POINT}:main", "--python-shebang", "/usr/bin/env python3", "--no-emit-warnings", "--venv",
-            "--output-file", str(out),
+            *(f"--exclude={name}" for name in LEFT_OUT), "--no-build",
+            "--requirement", str(REQUIREMENTS), "--sources-directory", str(work / "sources"),
+            "--entry-point", f"{ENTRY_POINT}:main", "--python-shebang", "/usr/bin/env python3",
+            "--no-emit-warnings", "--venv", "--output-file", str(out),
         ]  # fmt: skip
         log = store.root / "logs" / "installer.log"
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.bundle.driver import default_workers, feed_files, feed_meaning, feed_unsigned
+from bundler.bundle.driver import feed_contents, feed_files, feed_names, feed_unsigned
 from bundler.bundle.layout import NAMESPACE, SIGNER, signature_name
 from bundler.bundle.medium import open_medium
 from bundler.bundle.verification import Verification
 from bundler.errors import SigningFailed, UsageError
-from bundler.events import Emit, ItemFinished, ItemStarted, Noted, StageAdvanced, StageStarted, ignore
+from bundler.events import Emit, ItemFinished, ItemStarted, Noted, ignore
 from bundler.files import sweep, write_if_changed
 from bundler.model.contents import Contents
 from bundler.signing import sshkeygen
@@ -87,11 +87,10 @@ def _check(bundle: Path, emit: Emit) -> tuple[bytes, Contents]:
     verification = Verification()
     with open_medium(bundle) as medium:
         sums = feed_unsigned(verification, medium)
-        total = feed_meaning(verification, medium)
-        emit(StageStarted(stage=_STAGE, total=total, unit="bytes"))
-        feed_files(
-            verification, medium, default_workers(), lambda size: emit(StageAdvanced(stage=_STAGE, amount=size))
-        )
+        feed_contents(verification, medium)
+        feed_names(verification, medium)
+        verification.expect_all()
+        feed_files(verification, medium, emit, stage=_STAGE)
     return sums, verification.verified().contents
 
 

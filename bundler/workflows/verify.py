@@ -5,59 +5,58 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.bundle.deep import check_deep
-from bundler.bundle.driver import default_workers, feed_files, feed_meaning, feed_trusted
+from bundler.bundle.deep import decode
+from bundler.bundle.driver import default_workers, feed_contents, feed_files, feed_names, feed_trusted
 from bundler.bundle.layout import NAMESPACE
-from bundler.bundle.medium import open_medium
 from bundler.bundle.reader import Bundle
+from bundler.bundle.sticks import Ask, open_media
 from bundler.bundle.verification import Verification, Verified
-from bundler.clock import stopwatch
 from bundler.errors import UsageError
-from bundler.events import Emit, StageAdvanced, StageFinished, StageStarted, Warned, ignore
+from bundler.events import Emit, Warned, ignore
 from bundler.signing import sshkeygen
 from bundler.signing.allowed_signers import MAX_SIZE, parse_allowed_signers, parse_revoked
 from bundler.signing.check import make_judge
 from bundler.signing.trust import Policy
 
-_STAGE = "verify"
-
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyRequest:
-    """The bundle (directory or tar), who is trusted, how many must have signed, and how deep to look."""
+    """The bundle (directory or tar), who is trusted, how many must have signed, and how deep to look.
+
+    ``others``: further media that carry parts of the same bundle.
+    """
 
     bundle: Path
     allowed_signers: Path
+    others: tuple[Path, ...] = ()
     revoked: Path | None = None
     threshold: int = 1
     deep: bool = False
 
 
-def verify(request: VerifyRequest, emit: Emit = ignore) -> Verified:
-    """Return the bundle's verified contents and who signed it.
+def verify(request: VerifyRequest, emit: Emit = ignore, ask: Ask | None = None) -> Verified:
+    """Return the bundle's verified contents and who signed it. All of it must be there; ``ask`` brings more media.
 
     Raises:
         TrustError: It is not signed as the policy asks.
         BundleError: It is not what was signed, or makes no sense.
     """
-    started = stopwatch()
     policy = load_policy(request)
     if not sshkeygen.available():
         emit(Warned(message="ssh-keygen is not installed: only our own verifier judges the signatures"))
     verification = Verification()
-
-    def progress(size: int) -> None:
-        emit(StageAdvanced(stage=_STAGE, amount=size))
-
-    with open_medium(request.bundle) as medium:
+    # What is decoded after it was hashed must stay where it is.
+    asked = None if request.deep else ask
+    with open_media((request.bundle, *request.others), asked) as medium:
         feed_trusted(verification, medium, policy, make_judge(policy))
-        total = feed_meaning(verification, medium)
-        emit(StageStarted(stage=_STAGE, total=total, unit="bytes"))
-        feed_files(verification, medium, default_workers(), progress)
+        feed_contents(verification, medium)
+        feed_names(verification, medium)
+        if not medium.can_ask:
+            verification.expect_all()
+        feed_files(verification, medium, emit, more=medium.more)
         verified = verification.verified()
         if request.deep:
-            check_deep(Bundle(medium, verified.contents, verified.digest), default_workers(), progress)
-    emit(StageFinished(stage=_STAGE, seconds=stopwatch() - started, items=len(verified.contents.files), size=total))
+            decode(Bundle(medium, verified.contents, verified.digest), default_workers(), emit)
     return verified
 
 

@@ -141,8 +141,8 @@ def test_a_tree_has_no_file_that_is_a_directory() -> None:
 
 
 @pytest.fixture
-def contents(_signed: Path) -> Contents:
-    return parse_contents((_signed / "bundle.json").read_bytes())
+def contents(signed_bundle: Path) -> Contents:
+    return parse_contents((signed_bundle / "bundle.json").read_bytes())
 
 
 def test_bundle_json_round_trips(contents: Contents) -> None:

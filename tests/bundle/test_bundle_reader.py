@@ -149,8 +149,10 @@ def test_steps_out_of_order_are_programming_errors(bundle: Path) -> None:
     machine.take_unsigned((bundle / "SHA256SUMS").read_bytes())
     with pytest.raises(RuntimeError):
         machine.take_unsigned((bundle / "SHA256SUMS").read_bytes())
-    machine.take_names(entry.name for entry in bundle.iterdir())
     machine.take_contents((bundle / "bundle.json").read_bytes())
+    with pytest.raises(RuntimeError):
+        _ = machine.missing
+    machine.take_names(entry.name for entry in bundle.iterdir())
     with pytest.raises(RuntimeError, match="has not been checked"):
         machine.verified()
     with pytest.raises(RuntimeError):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.errors import ManifestError
-from bundler.model.target import ARCHES, DISTROS, Python, Target, known_target, make_target
+from bundler.model.target import Python, Target, known_target, make_target
+from bundler.model.target_names import ARCHES, DISTROS
 
 NAMES = [f"{system}-{arch}" for system in sorted(DISTROS) for arch in ARCHES]
 

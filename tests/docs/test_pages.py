@@ -86,7 +86,7 @@ def test_an_old_page_is_noticed(root: Path, tmp_path: Path) -> None:
     """--check fails, and names the page, where a generated page was edited."""
     (tmp_path / "docs" / "reference").mkdir(parents=True)
     (tmp_path / "scripts").mkdir()
-    for name in ("manifest", "commands", "exit-codes"):
+    for name in ("manifest", "site", "commands", "exit-codes"):
         text = (root / "docs" / "reference" / f"{name}.md").read_text("utf-8")
         (tmp_path / "docs" / "reference" / f"{name}.md").write_text(text + ("x" if name == "commands" else ""))
     (tmp_path / "scripts" / "reference").write_bytes((root / "scripts" / "reference").read_bytes())

@@ -13,7 +13,8 @@ from bundler.model.manifest_fields import all_models, fields_of
 from bundler.model.manifest_load import LoadedManifest, load_manifest
 from bundler.model.manifest_sample import reference, sample, schema
 from bundler.model.plan import plan_venvs
-from bundler.model.target import DISTROS, known_target
+from bundler.model.target import known_target
+from bundler.model.target_names import DISTROS
 
 ROOT = Path(__file__).resolve().parents[2]
 Load = Callable[..., LoadedManifest]

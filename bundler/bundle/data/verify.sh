@@ -1,10 +1,15 @@
 #!/bin/sh
 # Check a bundle with nothing but ssh-keygen and coreutils or busybox.
 #
-#   verify.sh [-n THRESHOLD] [-r REVOKED] ALLOWED_SIGNERS [DIR]
+#   verify.sh [-n THRESHOLD] [-r REVOKED] [-N NAMESPACE] [-p] ALLOWED_SIGNERS [DIR]
+#   verify.sh --tree TREE -t TARGET … ALLOWED_SIGNERS [DIR]
 #
 #   -n THRESHOLD      how many different signers must have signed (default 1)
 #   -r REVOKED        public keys, one per line, that no longer count
+#   -N NAMESPACE      of the signatures (default bundle@offline; trust@offline for a trust document)
+#   -p                only a part is there: listed files may be missing
+#   --tree TREE       also: TREE holds, for every TARGET, each file and link that the signed tables in DIR list, with
+#                     its content and mode, and nothing else; of the bundle, only the tables need be in DIR
 #   ALLOWED_SIGNERS   who may sign: lines  NAME namespaces="bundle@offline" KEYTYPE KEY
 #   DIR               the bundle (default: the directory of this script)
 #
@@ -37,28 +42,41 @@ refuse() { # STATUS MESSAGE
 }
 
 usage() {
-    printf 'usage: verify.sh [-n THRESHOLD] [-r REVOKED] ALLOWED_SIGNERS [DIR]\n' >&2
+    printf 'usage: verify.sh [-n THRESHOLD] [-r REVOKED] [--tree TREE -t TARGET] ALLOWED_SIGNERS [DIR]\n' >&2
     exit 2
 }
 
-threshold=1
-revoked=
-while getopts n:r: option; do
-    case $option in
-        n) threshold=$OPTARG ;;
-        r) revoked=$OPTARG ;;
-        *) usage ;;
+threshold=1 revoked= partial= tree= targets=
+while [ $# -gt 0 ]; do
+    case $1 in
+        -n | -r | -N | -t | --tree) [ $# -ge 2 ] || usage ;;
     esac
+    case $1 in
+        -n) threshold=$2 && shift ;;
+        -r) revoked=$2 && shift ;;
+        -N) namespace=$2 && shift ;;
+        -p) partial=1 ;;
+        -t) targets="$targets $2" && shift ;;
+        --tree) tree=$2 partial=1 && shift ;;
+        --) shift && break ;;
+        -*) usage ;;
+        *) break ;;
+    esac
+    shift
 done
-shift $((OPTIND - 1))
 [ $# -ge 1 ] && [ $# -le 2 ] || usage
+case $targets in *[!A-Za-z0-9._\ -]*) usage ;; esac
+if [ -n "$tree" ]; then
+    [ -n "$targets" ] && [ -d "$tree" ] || usage
+    tree=$(cd -- "$tree" && pwd) || usage
+fi
 case $threshold in '' | 0* | *[!0-9]* | ????*) usage ;; esac
 allowed=$1
 directory=${2-$(dirname -- "$0")}
 [ -f "$allowed" ] && [ -r "$allowed" ] || { printf 'verify.sh: cannot read %s\n' "$allowed" >&2; usage; }
 [ -z "$revoked" ] || { [ -f "$revoked" ] && [ -r "$revoked" ]; } || { printf 'verify.sh: cannot read %s\n' "$revoked" >&2; usage; }
 [ -d "$directory" ] || { printf 'verify.sh: %s is no directory\n' "$directory" >&2; usage; }
-for tool in ssh-keygen sha256sum mktemp head wc cut sort tail tr; do
+for tool in ssh-keygen sha256sum mktemp head wc cut sort tail tr stat comm readlink; do
     command -v "$tool" >/dev/null 2>&1 || refuse 90 "$tool is not installed"
 done
 
@@ -139,10 +157,20 @@ cut -c67- "$private/sums" >"$private/names"
 sort -c -u "$private/names" 2>/dev/null || refuse 60 "SHA256SUMS is not sorted, or lists a name twice"
 
 # 4. Every listed file, each a regular file; and nothing else.
-while IFS= read -r name; do
-    [ -e "$name" ] || [ -L "$name" ] || refuse 64 "$name is missing"
+while IFS= read -r line; do
+    name=${line#*  }
+    if [ ! -e "$name" ] && [ ! -L "$name" ]; then
+        [ -n "$partial" ] || refuse 64 "$name is missing"
+        continue
+    fi
     regular "$name" || refuse 66 "$name is not a regular file"
-done <"$private/names"
+    printf '%s\n' "$line" >&3
+done <"$private/sums" 3>"$private/present"
+for target in $targets; do
+    for name in release.txt "files-$target.sha256" "assemble-$target.tsv"; do
+        [ -e "$name" ] || refuse 64 "$name is missing"
+    done
+done
 listed=$nl$(cat "$private/names")$nl
 for name in * .[!.]* ..?*; do
     [ -e "$name" ] || [ -L "$name" ] || continue
@@ -158,11 +186,65 @@ for name in * .[!.]* ..?*; do
 done
 
 # 5. Every byte.
-if ! sha256sum -c "$private/sums" >"$private/result" 2>&1; then
+hash() { # LIST WHAT: every listed file has its digest
+    [ -s "$1" ] || return 0
+    sha256sum -c "$1" >"$private/result" 2>&1 && return 0
     while IFS= read -r line; do
         case $line in *': OK') ;; *) printf '%s\n' "$line" ;; esac
     done <"$private/result" >&2
-    refuse 61 "files are not what was signed"
+    refuse 61 "$2 are not what was signed"
+}
+hash "$private/present" files
+
+# 6. The tree: every path of the tables, as they say, and no other.
+entries() { # DIRECTORY PREFIX: everything below, one a line
+    for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        [ -e "$entry" ] || [ -L "$entry" ] || continue
+        if [ -d "$entry" ] && [ ! -L "$entry" ]; then
+            entries "$entry" "$2${entry##*/}/"
+        else
+            printf '%s\n' "$2${entry##*/}"
+        fi
+    done
+}
+
+modes() { # PATH…: the mode of each
+    [ $# -eq 0 ] || stat -c '%a %n' -- "$@" || refuse 61 "modes cannot be read"
+}
+
+if [ -n "$tree" ]; then
+    for target in $targets; do
+        cat -- "assemble-$target.tsv" >&3 && cat -- "files-$target.sha256" >&4 || refuse 61 "tables cannot be read"
+    done 3>"$private/rows" 4>"$private/files"
+    sort -u -o "$private/rows" "$private/rows" && sort -u -o "$private/files" "$private/files" || exit 90
+    cd -- "$tree" || exit 2
+    set -f
+    set --
+    while IFS='	' read -r kind path mode class content; do
+        printf '%s\n' "$path" >&3
+        if [ "$kind" = link ]; then
+            [ -L "$path" ] || refuse 66 "$path is no link"
+            [ "$(readlink -- "$path")" = "$content" ] || refuse 61 "$path leads elsewhere"
+            continue
+        fi
+        [ -e "$path" ] || [ -L "$path" ] || refuse 64 "$path is missing"
+        regular "$path" || refuse 66 "$path is not a regular file"
+        printf '%s %s\n' "${mode#0}" "$path" >&4
+        set -- "$@" "$path"
+        if [ $# -ge 400 ]; then
+            modes "$@" >&5
+            set --
+        fi
+    done <"$private/rows" 3>"$private/paths" 4>"$private/modes" 5>"$private/found"
+    modes "$@" >>"$private/found"
+    set +f
+    sort -o "$private/paths" "$private/paths" && entries . '' | sort >"$private/entries" || exit 90
+    extra=$(comm -13 -- "$private/paths" "$private/entries" | head -n 1)
+    [ -z "$extra" ] || refuse 65 "$extra is not in the signed tables"
+    sort -o "$private/modes" "$private/modes" && sort -o "$private/found" "$private/found" || exit 90
+    wrong=$(comm -13 -- "$private/modes" "$private/found" | head -n 1)
+    [ -z "$wrong" ] || refuse 61 "mode and path $wrong: another mode was signed"
+    hash "$private/files" "files of the tree"
 fi
 
 printf 'verify.sh: accepted: signed by'

@@ -78,6 +78,7 @@ def _json(result: BuildResult) -> dict[str, object]:
         "sequence": lock.sequence,
         "unchanged": result.unchanged,
         "signers": [signer.name for signer in result.signers],
+        "trust_root_digest": result.trust,
     }
 
 
@@ -86,5 +87,9 @@ def _show(output: Output, result: BuildResult) -> None:
     for signer in result.signers:
         if signer.allowed_signers is not None:
             output.out(f"check it: sh {result.bundle}/verify.sh {signer.allowed_signers} {result.bundle}")
+    if result.trust:
+        output.out(
+            f"trust it at a site: bundle-install trust init --root-digest {result.trust} {result.bundle.parent}"
+        )
     if not result.signers:
         output.out(f"not signed yet: bundle-build sign {result.bundle} --key KEY --signer NAME")

@@ -1,8 +1,7 @@
-"""`bundle-build verify` and `bundle-install verify`: is this bundle what its signers signed?"""
+"""`bundle-build verify`: is this bundle what its signers signed?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +13,25 @@ from bundler.signing.development import config_directory, find_development_key
 from bundler.workflows.verify import VerifyRequest, verify
 
 
-def make_command(default_signers: Callable[[], Path | None]) -> click.Command:
-    """Return the command; ``default_signers`` is asked where no allowed_signers file is given."""
-
-    @click.command("verify")
-    @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
-    @click.option(
-        "--allowed-signers",
-        type=click.Path(path_type=Path),
-        help='Who may sign: lines NAME namespaces="bundle@offline" KEYTYPE KEY.',
-    )
-    @click.option("-n", "--threshold", type=click.IntRange(min=1), default=1, show_default=True,
-                  help="How many different signers must have signed.")  # fmt: skip
-    @click.option("-r", "--revoked", type=click.Path(path_type=Path), help="Public keys that no longer count.")
-    @click.option("--deep", is_flag=True, help="Also decode every blob and put every file together.")
-    @click.pass_obj
-    def command(output: Output, /, bundle: Path, allowed_signers: Path | None, **options: Any) -> None:
-        """Check signatures, digests, structure and proofs of BUNDLE, a directory or an uncompressed .tar of it."""
-        signers = allowed_signers or default_signers()
-        if signers is None:
-            raise click.UsageError("give --allowed-signers: a bundle cannot vouch for itself")
-        verified = verify(VerifyRequest(bundle=bundle, allowed_signers=signers, **options), output.emit)
-        output.show(_value(verified), lambda: _render(output, verified))
-
-    return command
+@click.command("verify")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--allowed-signers",
+    type=click.Path(path_type=Path),
+    help='Who may sign: lines NAME namespaces="bundle@offline" KEYTYPE KEY.',
+)
+@click.option("-n", "--threshold", type=click.IntRange(min=1), default=1, show_default=True,
+              help="How many different signers must have signed.")  # fmt: skip
+@click.option("-r", "--revoked", type=click.Path(path_type=Path), help="Public keys that no longer count.")
+@click.option("--deep", is_flag=True, help="Also decode every blob and put every file together.")
+@click.pass_obj
+def command(output: Output, /, bundle: Path, allowed_signers: Path | None, **options: Any) -> None:
+    """Check signatures, digests, structure and proofs of BUNDLE, a directory or an uncompressed .tar of it."""
+    signers = allowed_signers or _development_signers()
+    if signers is None:
+        raise click.UsageError("give --allowed-signers: a bundle cannot vouch for itself")
+    verified = verify(VerifyRequest(bundle=bundle, allowed_signers=signers, **options), output.emit)
+    output.show(verified_value(verified), lambda: render_verified(output, verified))
 
 
 def _development_signers() -> Path | None:
@@ -45,7 +39,8 @@ def _development_signers() -> Path | None:
     return found.allowed_signers if found else None
 
 
-def _value(verified: Verified) -> dict[str, Any]:
+def verified_value(verified: Verified) -> dict[str, Any]:
+    """Return the outcome as data."""
     contents = verified.contents
     return {
         "bundle": contents.id,
@@ -60,8 +55,9 @@ def _value(verified: Verified) -> dict[str, Any]:
     }
 
 
-def _render(output: Output, verified: Verified) -> None:
-    value = _value(verified)
+def render_verified(output: Output, verified: Verified) -> None:
+    """Show the outcome to people."""
+    value = verified_value(verified)
     signers = ", ".join(verified.quorum.signers)
     single = " (single signer)" if len(verified.quorum.signers) == 1 else ""
     output.out(f"{value['bundle']}: accepted, signed by {signers}{single}")
@@ -74,6 +70,3 @@ def _render(output: Output, verified: Verified) -> None:
     output.out(f"  {proved} of {value['venvs']} venvs proved")
     for name in value["unproved"]:
         output.out(f"  not proved, as the manifest allows: {name}")
-
-
-command = make_command(_development_signers)

@@ -1,0 +1,184 @@
+# The far end of a conversation with a repo host: POSIX sh and GNU coreutils, nothing else.
+#
+#   bundle-repo ROOT [OWNER [GROUP [ROLE [TRUST [INBOX]]]]]
+#   bundle-repo trust-init ROOT DIRECTORY DIGEST [TRUST]        by hand: the first trust document, by its digest
+#
+# ROLE: both, push (takes content, activates nothing) or admit (checks and activates, takes no content). A request is
+# a line "VERB ARGUMENT…"; the reply is lines "=data", then "ok" or "no STATUS MESSAGE". Every request runs in a
+# subshell of its own, so that a refusal ends nothing but the request.
+
+set -u
+LC_ALL=C
+export LC_ALL
+umask 022
+nl='
+'
+tab='	'
+blank=" $tab$nl"
+IFS=$blank
+
+first_trust= first_digest=
+if [ "${1-}" = trust-init ]; then
+    first_trust=${3:?} first_digest=${4:?}
+    set -- "${2:?}" '' '' both "${5-}"
+fi
+root=${1:?}
+owner=${2:-root}
+group=${3:-root}
+role=${4:-both}
+home=$root/.bundles
+trust_home=${5:-$home/trust}
+inbox=${6:-$home/inbox}
+verbs_push='hello blobs receive signed trust'
+verbs_admit='hello take_trust admit activate rollback prune prune_plan pin unpin check damaged restore fetch receipt'
+case $role in
+    both) verbs="blobs receive signed trust $verbs_admit" ;;
+    push) verbs=$verbs_push ;;
+    admit) verbs=$verbs_admit ;;
+    *) printf 'no 2 no such role: %s\n' "$role" && exit 2 ;;
+esac
+# Requests that change something hold a lock.
+locked=' receive signed trust take_trust admit activate rollback prune pin unpin restore '
+
+say() { printf '=%s\n' "$1"; }
+
+# refuse STATUS MESSAGE: end the request
+refuse() {
+    printf 'no %s %s' "$1" "$2" | tr -c ' -~' '?' >&4
+    printf '\n' >&4
+    exit 1
+}
+
+# give_up STATUS MESSAGE: end the whole conversation, because what follows on stdin is no request
+give_up() {
+    printf 'no %s %s' "$1" "$2" | tr -c ' -~' '?' >&4
+    printf '\n' >&4
+    exit 9
+}
+
+work=
+# scratch: make $work, a private directory that goes with the request
+scratch() { [ -n "$work" ] || work=$(mktemp -d) || refuse 63 "no room for temporary files"; }
+
+# tables KIND ID: the rows of a release's signed tables of one kind, of all its targets
+tables() {
+    for table in "$home/releases/$2/signed/$1"-*; do
+        cat -- "$table" || return 1
+    done
+}
+
+# current_trust: the newest accepted document's directory into $trust, its number into $version
+current_trust() {
+    trust= version=0
+    for candidate in "$trust_home"/[0-9][0-9][0-9][0-9]; do
+        [ -f "$candidate/policy.txt" ] || continue
+        trust=$candidate version=${candidate##*/}
+    done
+    while [ "$version" != "${version#0}" ] && [ "$version" != 0 ]; do version=${version#0}; done
+}
+
+lock_place() {
+    if [ "$role" = push ]; then lock=$inbox/.lock; else lock=$home/lock; fi
+}
+
+# held: whether the process that the lock names, not this one, still runs; what another host holds is held
+held() {
+    holder='somebody'
+    said=$(readlink -- "$1/owner" 2>/dev/null) || return 1
+    holder_host=${said%% *} holder_since=${said##* }
+    holder_pid=${said#* }
+    holder_pid=${holder_pid%% *}
+    holder="process $holder_pid on $holder_host since $holder_since"
+    [ "$holder_host" != "$(uname -n)" ] || { [ "$holder_pid" != "$$" ] && [ -d "/proc/$holder_pid" ]; }
+}
+
+locked_by_us=
+# take_lock: hold this host. The lock appears by a rename, complete; one whose process has died is moved away.
+take_lock() {
+    lock_place
+    mkdir -p -- "${lock%/*}" || refuse 83 "${lock%/*} cannot be made"
+    mine=${lock%/*}/.lock-$$
+    rm -rf -- "$mine"
+    # A link, because one needs no room: prune works on a full disk.
+    mkdir -- "$mine" && ln -s -- "$(uname -n) $$ $(date +%s)" "$mine/owner" ||
+        refuse 63 "no room for a lock in ${lock%/*}"
+    tries=0
+    until mv -T -- "$mine" "$lock" 2>/dev/null; do
+        tries=$((tries + 1))
+        if held "$lock" || [ "$tries" -gt 3 ]; then
+            rm -rf -- "$mine"
+            refuse 88 "$lock is held by $holder"
+        fi
+        mv -T -- "$lock" "$lock.stale-$$" 2>/dev/null || continue
+        if held "$lock.stale-$$"; then mv -T -- "$lock.stale-$$" "$lock"; else rm -rf -- "$lock.stale-$$"; fi
+    done
+    locked_by_us=1
+    # What a run that was killed on its way to the lock left behind.
+    rm -rf -- "${lock%/*}"/.lock-*
+    for mine in "$lock".stale-*; do held "$mine" || rm -rf -- "$mine"; done
+}
+
+# leave: what every request does at its end
+leave() {
+    [ -z "$work" ] || rm -rf -- "$work"
+    [ -z "$locked_by_us" ] || rm -rf -- "$lock"
+}
+
+# answer VERB ARGUMENT…: run one request
+answer() {
+    trap leave EXIT
+    verb=$1
+    shift
+    current_trust
+    case $locked in *" $verb "*) take_lock ;; esac
+    "do_$verb" "$@"
+}
+
+# plain TEXT: whether it is a name as bundles, lines and files of ours have it
+plain() {
+    case $1 in
+        '' | [!A-Za-z0-9]* | *[!A-Za-z0-9._+~-]*) return 1 ;;
+    esac
+    [ ${#1} -le 200 ]
+}
+
+# number TEXT: whether it is a whole number that the shell can count with
+number() {
+    case $1 in
+        '' | *[!0-9]* | 0?*) return 1 ;;
+    esac
+    [ ${#1} -le 16 ]
+}
+
+digest_like() {
+    case $1 in
+        *[!0-9a-f]*) return 1 ;;
+    esac
+    [ ${#1} -eq 64 ]
+}
+
+# converse: greet, then answer requests until stdin ends
+converse() {
+    exec 4>&1
+    printf 'bundle-repo 1\n'
+    while IFS= read -r request; do
+        set -f
+        set -- $request
+        set +f
+        [ $# -gt 0 ] || continue
+        case " $verbs " in
+            *" $1 "*) ;;
+            *)
+                printf 'no 2 not a request of role %s: %s\n' "$role" "$1" | tr -c ' -~\n' '?'
+                continue
+                ;;
+        esac
+        (answer "$@")
+        case $? in
+            0) printf 'ok\n' ;;
+            1) ;;
+            9) exit 9 ;;
+            *) printf 'no 83 %s ended unexpectedly\n' "$1" ;;
+        esac
+    done
+}

@@ -1,0 +1,159 @@
+# What comes in: a look at the host, blobs, signed files, trust documents. All of it lies in the inbox until admitted.
+
+# nearest DIRECTORY: it, or the nearest directory above it that exists, into $place
+nearest() {
+    place=$1
+    while [ ! -d "$place" ]; do
+        case $place in
+            /*/*) place=${place%/*} ;;
+            /*) place=/ ;;
+            *) place=. ;;
+        esac
+    done
+}
+
+# system_name: this host's own system as targets are called, into $system
+system_name() {
+    system=unknown ID=linux VERSION_ID=0
+    while IFS='=' read -r key value; do
+        value=${value#[\"\']}
+        value=${value%[\"\']}
+        case $key in
+            ID) ID=$value ;;
+            VERSION_ID) VERSION_ID=$value ;;
+        esac
+    done 2>/dev/null </etc/os-release
+    [ "$ID" = ubuntu ] || VERSION_ID=${VERSION_ID%%.*}
+    system=$ID-$VERSION_ID-$(uname -m)
+}
+
+# hello: facts of this host; changes nothing
+do_hello() {
+    system_name
+    say "system $system"
+    nearest "$home"
+    set -- $(stat -f -c '%a %S %d' -- "$place")
+    say "free $(($1 * $2))"
+    say "inodes $3"
+    say "trust $version"
+    if [ "$role" = push ]; then nearest "$inbox"; fi
+    if [ -w "$place" ]; then say 'writable 1'; else say 'writable 0'; fi
+    lock_place
+    if [ -d "$lock" ] && held "$lock"; then say "holder $holder"; fi
+    for path in "$root"/*; do
+        name=${path##*/}
+        { [ -e "$path" ] || [ -L "$path" ]; } && plain "$name" && ! ours "$name" && say "foreign $name"
+    done
+    for path in "$home"/seen/*; do
+        [ -f "$path" ] && say "seen ${path##*/} $(cat -- "$path")"
+    done
+    for path in "$home"/pinned/*; do
+        [ -f "$path" ] && say "pinned ${path##*/}"
+    done
+    rows_now
+    for path in "$home"/releases/*/; do
+        id=${path%/}
+        id=${id##*/}
+        [ -f "${path}facts" ] || continue
+        row_of "${id%-*}"
+        state=staged
+        [ "$id" != "$active" ] || state=active
+        [ "$id" != "$previous" ] || state=previous
+        say "release $id $state"
+        while IFS= read -r fact; do say "fact $fact"; done <"${path}facts"
+    done
+    return 0
+}
+
+# blobs: what is here, complete and in part
+do_blobs() {
+    for digit in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do
+        stat -c '=complete %n %s' -- "$home"/blobs/"$digit"?/* 2>/dev/null
+    done
+    for push in "$inbox"/*/; do
+        stat -c '=complete %n %s' -- "$push"blobs/* 2>/dev/null
+        stat -c '=partial %n %s' -- "$push"new/* 2>/dev/null
+    done
+    return 0
+}
+
+# receive ID COUNT: so many times a line "DIGEST SIZE OFFSET" and the blob's bytes from OFFSET on. Says which were not
+# what they are called. Cut off, it leaves what came, to go on from.
+do_receive() {
+    umask 077
+    plain "$1" && number "$2" || give_up 2 "no such transfer"
+    folder=$inbox/$1
+    mkdir -p -- "$folder/new" "$folder/blobs" && cd -- "$folder/new" || give_up 83 "$folder cannot be made"
+    left=$2
+    while [ "$left" -gt 0 ]; do
+        IFS=' ' read -r digest size offset || exit 9
+        digest_like "$digest" && number "$size" && number "$offset" && [ "$offset" -le "$size" ] ||
+            give_up 83 "the stream of blobs is garbled"
+        if [ "$offset" -eq 0 ]; then
+            head -c "$size" >"$digest" || give_up 63 "no room for blob $digest"
+        else
+            [ -f "$digest" ] || mv -f -- "$inbox"/*/new/"$digest" . 2>/dev/null
+            truncate -s "$offset" -- "$digest" && head -c $((size - offset)) >>"$digest" ||
+                give_up 63 "no room for blob $digest"
+        fi
+        left=$((left - 1))
+    done
+    settle "$folder"
+}
+
+# settle FOLDER: keep what is what it is called, drop and say the rest
+settle() {
+    set -- "$1" *
+    folder=$1
+    shift
+    [ "$1" != '*' ] || return 0
+    scratch
+    for digest do printf '%s  %s\n' "$digest" "$digest"; done >"$work/list" || refuse 63 "no room for a list"
+    # Not --quiet: on a very old coreutils it hides what failed.
+    if ! sha256sum -c "$work/list" >"$work/said" 2>/dev/null; then
+        while IFS= read -r row; do
+            case $row in
+                *': OK') ;;
+                *)
+                    rm -f -- "${row%%:*}"
+                    say "${row%%:*}"
+                    ;;
+            esac
+        done <"$work/said"
+        set -- *
+        [ "$1" != '*' ] || return 0
+    fi
+    chmod 644 -- * && sync -f . && mv -f -t "$folder/blobs" -- * && sync -f "$folder/blobs" ||
+        refuse 63 "blobs cannot be kept in $folder"
+}
+
+# take_files FOLDER COUNT: so many times a line "NAME SIZE" and the bytes, into a fresh FOLDER
+take_files() {
+    umask 077
+    rm -rf -- "$1.new" && mkdir -p -- "$1.new" || give_up 83 "$1 cannot be made"
+    left=$2
+    while [ "$left" -gt 0 ]; do
+        IFS=' ' read -r name size || exit 9
+        plain "$name" && number "$size" || give_up 83 "the stream of files is garbled"
+        head -c "$size" >"$1.new/$name" || give_up 63 "no room for $name"
+        [ "$(stat -c %s -- "$1.new/$name")" = "$size" ] || exit 9
+        left=$((left - 1))
+    done
+    chmod -R u=rwX,go=rX -- "$1.new" && sync -f "$1.new" && rm -rf -- "$1" && mv -T -- "$1.new" "$1" ||
+        refuse 63 "$1 cannot be kept"
+}
+
+# signed ID COUNT: the signed list of a bundle, its signatures and tables
+do_signed() {
+    plain "$1" && number "$2" || give_up 2 "no such transfer"
+    mkdir -p -- "$inbox/$1" && chmod 755 -- "$inbox" "$inbox/$1" || give_up 83 "$inbox/$1 cannot be made"
+    take_files "$inbox/$1/signed" "$2"
+}
+
+# trust VERSION COUNT: one trust document, to be looked at by take_trust
+do_trust() {
+    case $1 in [0-9][0-9][0-9][0-9]) ;; *) give_up 2 "no such version" ;; esac
+    number "$2" || give_up 2 "no such transfer"
+    mkdir -p -- "$inbox/.trust" && chmod 755 -- "$inbox" "$inbox/.trust" || give_up 83 "$inbox cannot be made"
+    take_files "$inbox/.trust/$1" "$2"
+}

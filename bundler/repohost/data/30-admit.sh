@@ -1,0 +1,255 @@
+# Whether what came in is what was signed, by this host's own trust; then a release is put together and proved.
+
+# verify OPTION…: verify.sh, which travels inside this script
+verify() {
+    said=$(sh -c "$verify_sh" verify.sh "$@" 2>&1)
+    status=$?
+    said=${said##*refused: }
+    return "$status"
+}
+
+# policy FILE: read a trust document's rules into $roots, $signers, $numbered, $rules
+policy() {
+    roots=0 signers=0 numbered=0 rules=$nl
+    while read -r word one two; do
+        case $word:$one in
+            version:*) numbered=$one ;;
+            threshold:root) roots=$two ;;
+            threshold:bundle) signers=$two ;;
+            epoch:* | floor:* | revoked-bundle:*) rules=$rules$word' '$one' '$two$nl ;;
+        esac
+    done <"$1" && number "$numbered" && number "$roots" && number "$signers" && [ "$roots" -gt 0 ] &&
+        [ "$signers" -gt 0 ] || refuse 75 "the rules of a trust document are garbled"
+}
+
+# rule WORD NAME: the value of a rule into $value, 0 without one
+rule() {
+    value=0
+    case $rules in *"$nl$1 $2 "*) ;; *) return 0 ;; esac
+    value=${rules#*"$nl$1 $2 "}
+    value=${value%%"$nl"*}
+    number "$value" || refuse 75 "the rule $1 $2 is garbled"
+}
+
+# copy_files FROM TO: regular files with plain names only, so that what is judged cannot be changed any more
+copy_files() {
+    mkdir -p -- "$2" || refuse 63 "$2 cannot be made"
+    for path in "$1"/*; do
+        plain "${path##*/}" && [ -f "$path" ] && [ ! -L "$path" ] || refuse 66 "${path##*/} is not a regular file"
+        cp -- "$path" "$2/" || refuse 63 "no room for ${path##*/}"
+    done
+    chmod 755 -- "$2" && chmod 644 -- "$2"/* || refuse 83 "$2 cannot be written"
+}
+
+# install_trust VERSION DIRECTORY [DIGEST]: take a document that follows the current one; the very first by its digest
+install_trust() {
+    new=$trust_home/.partial-$1
+    mkdir -p -- "$trust_home" && rm -rf -- "$trust_home"/.partial-* || refuse 83 "$trust_home cannot be written"
+    copy_files "$2" "$new"
+    if [ -n "$trust" ]; then
+        policy "$trust/policy.txt"
+        verify -N trust@offline -n "$roots" -r "$trust/revoked_keys" "$trust/allowed_signers.root" "$new" ||
+            refuse 75 "trust $1 by the rules of $version: $said"
+    elif [ -n "${3-}" ]; then
+        found=$(sha256sum <"$new/SHA256SUMS") && [ "${found%% *}" = "$3" ] || refuse 75 "trust $1 is not $3"
+    fi
+    policy "$new/policy.txt"
+    verify -N trust@offline -n "$roots" -r "$new/revoked_keys" "$new/allowed_signers.root" "$new" ||
+        refuse 75 "trust $1 by its own rules: $said"
+    [ "$1" = "$(printf %04d "$numbered")" ] && [ "$numbered" -eq $((version + 1)) ] ||
+        refuse 75 "trust $numbered does not follow $version"
+    sync -f "$new" && mv -T -- "$new" "$trust_home/$1" && sync -f "$trust_home" || refuse 83 "trust $1 cannot be kept"
+}
+
+# take_trust VERSION: accept a document from the inbox
+do_take_trust() {
+    case $1 in [0-9][0-9][0-9][0-9]) ;; *) refuse 2 "no such version" ;; esac
+    [ ! -d "$trust_home/$1" ] || return 0
+    [ -n "$trust" ] || [ "$role" = both ] ||
+        refuse 74 "this host has no trust yet: its administrator runs bundle-repo trust-init"
+    install_trust "$1" "$inbox/.trust/$1"
+    rm -rf -- "$inbox/.trust/$1"
+    return 0
+}
+
+# facts_of FILE: read release.txt into $name, $release_version, $sequence, $floor, $known_targets
+facts_of() {
+    name= release_version= sequence= floor=0 known_targets=' '
+    while read -r word one rest; do
+        case $word in
+            name) name=$one ;;
+            version) release_version=$one ;;
+            sequence) sequence=$one ;;
+            floor) floor=$one ;;
+            target) known_targets=$known_targets$one' ' ;;
+        esac
+    done <"$1" && number "$sequence" && number "$floor" || refuse 60 "release.txt is garbled"
+}
+
+# timely: by this host's own memory and trust, is the release new enough
+timely() {
+    case $rules in *"${nl}revoked-bundle $digest "*) refuse 78 "$id is revoked" ;; esac
+    rule floor "$name"
+    [ "$sequence" -ge "$value" ] || refuse 76 "$id is older than $value, which trust asks for at least"
+    rule epoch "$name"
+    epoch=$value
+    seen_epoch=0 seen_sequence=0 seen_digest=
+    [ ! -f "$home/seen/$line" ] || read -r seen_epoch seen_sequence seen_digest <"$home/seen/$line"
+    [ "$epoch" -gt "$seen_epoch" ] && return 0
+    [ "$epoch" -eq "$seen_epoch" ] && [ "$sequence" -ge "$seen_sequence" ] ||
+        refuse 76 "$id is older than $seen_sequence, which this host has admitted"
+    [ "$sequence" -ne "$seen_sequence" ] || [ "$digest" = "$seen_digest" ] ||
+        refuse 77 "$id has other content than the one this host has admitted"
+}
+
+# shelve: bring the blobs that the release needs and the store lacks from the inbox
+shelve() {
+    cut -c1-64 -- "$partial"/signed/blobs-*.sha256 | sort -u >"$work/needed" &&
+        for path in "$home"/blobs/??/*; do printf '%s\n' "${path##*/}"; done | sort -u >"$work/stored" &&
+        comm -23 -- "$work/needed" "$work/stored" >"$work/wanted" || refuse 63 "no room for lists"
+    fresh=$home/blobs/.new
+    rm -rf -- "$fresh" && mkdir -p -- "$fresh" || refuse 83 "$fresh cannot be made"
+    missing=0 first=
+    set --
+    while IFS= read -r one; do
+        for path in "$inbox"/*/blobs/"$one"; do break; done
+        if [ -f "$path" ] && [ ! -L "$path" ]; then
+            set -- "$@" "$path"
+            [ $# -lt 500 ] || { bring "$@" && set --; }
+        else
+            missing=$((missing + 1))
+            first=${first:-$one}
+        fi
+    done <"$work/wanted"
+    [ "$missing" -eq 0 ] || refuse 64 "$missing blobs are missing, the first: $first"
+    [ $# -eq 0 ] || bring "$@"
+    # In separate hands, what lies in the inbox is only what the pusher says it is.
+    if [ "$role" = admit ] && [ -s "$work/wanted" ]; then
+        while IFS= read -r one; do printf '%s  %s\n' "$one" "$one"; done <"$work/wanted" >"$work/list"
+        (cd -- "$fresh" && sha256sum -c "$work/list" >"$work/said" 2>/dev/null) ||
+            refuse 61 "blobs in the inbox are not what they are called"
+    fi
+    shelf=
+    set --
+    while IFS= read -r one; do
+        if [ "${one%"${one#??}"}" != "$shelf" ]; then
+            [ $# -eq 0 ] || put_away "$@"
+            shelf=${one%"${one#??}"}
+            set --
+        fi
+        set -- "$@" "$fresh/$one"
+    done <"$work/wanted"
+    [ $# -eq 0 ] || put_away "$@"
+    rm -rf -- "$fresh"
+}
+
+# bring PATH…: own blobs are moved, those of another user copied
+bring() {
+    if [ "$role" = admit ]; then
+        cp -t "$fresh" -- "$@" && chmod 644 -- "$fresh"/*
+    else
+        mv -f -t "$fresh" -- "$@"
+    fi || refuse 63 "no room for blobs in $home"
+}
+
+# put_away PATH…: into the directory $shelf of the store
+put_away() {
+    mkdir -p -- "$home/blobs/$shelf" && mv -f -t "$home/blobs/$shelf" -- "$@" || refuse 63 "blobs cannot be kept"
+}
+
+# assemble: put the tree of $partial together from blobs; a file that the line's active release has too is linked
+assemble() {
+    mkdir -- "$partial/tree" || refuse 83 "$partial/tree cannot be made"
+    sort -u -- "$partial"/signed/assemble-*.tsv >"$work/rows" || refuse 63 "no room for lists"
+    rows_now
+    row_of "$line"
+    same=$nl
+    if [ "$active" != - ] && [ -d "$home/releases/$active/tree" ]; then
+        tables files "$active" | sort -u >"$work/old" && sort -u -- "$partial"/signed/files-*.sha256 >"$work/new" ||
+            refuse 63 "no room for lists"
+        same=$nl$(comm -12 -- "$work/old" "$work/new" | cut -c67-)$nl
+    fi
+    folder=
+    while IFS=$tab read -r kind path mode class content; do
+        at=$partial/tree/$path
+        case $path in */*) parent=${at%/*} ;; *) parent=$partial/tree ;; esac
+        if [ "$parent" != "$folder" ]; then
+            folder=$parent
+            [ -d "$folder" ] || mkdir -p -- "$folder" || refuse 63 "no room for $path"
+        fi
+        case $kind in
+            file) join_file || refuse 63 "$path cannot be put together" ;;
+            link) ln -s -- "$content" "$at" || refuse 63 "$path cannot be linked" ;;
+            *) refuse 60 "the table of files is garbled" ;;
+        esac
+    done <"$work/rows"
+    chmod -R u=rwX,go=rX -- "$partial/tree" || refuse 83 "$partial/tree cannot be written"
+    while IFS=$tab read -r kind path mode class content; do
+        [ "$kind" = link ] || [ "$mode" = 0644 ] || chmod "$mode" -- "$partial/tree/$path" || refuse 83 "$path: mode"
+    done <"$work/rows"
+    [ "$owner:$group" = "$(id -un):$(id -gn)" ] || chown -R -h "$owner:$group" -- "$partial/tree" ||
+        refuse 83 "files cannot be given to $owner:$group"
+}
+
+# join_file: $path from its blobs $content
+join_file() {
+    if [ "$mode" != 0644 ]; then
+        :
+    elif case $content in *' '*) ;; *) false ;; esac then
+        case $same in *"$nl$path$nl"*) ln -- "$home/releases/$active/tree/$path" "$at" 2>/dev/null && return 0 ;; esac
+    else
+        ln -- "$home/blobs/${content%"${content#??}"}/$content" "$at" 2>/dev/null && return 0
+    fi
+    for one in $content; do
+        cat -- "$home/blobs/${one%"${one#??}"}/$one" || return 1
+    done >"$at"
+}
+
+# admit ID TARGET…: check a pushed bundle by this host's own trust, put its release together and prove every file
+do_admit() {
+    id=$1
+    plain "$id" || refuse 2 "no such bundle"
+    shift
+    [ -n "$trust" ] || refuse 74 "this host has no trust yet"
+    scratch
+    policy "$trust/policy.txt"
+    partial=$home/releases/.partial-$id
+    mkdir -p -- "$home/releases" "$home/seen" "$home/blobs" && rm -rf -- "$home"/releases/.partial-* ||
+        refuse 83 "$home cannot be written"
+    chmod 755 -- "$home" "$home/releases"
+    [ -d "$inbox/$id/signed" ] || refuse 64 "nothing of $id was pushed here"
+    copy_files "$inbox/$id/signed" "$partial/signed"
+    verify -p -n "$signers" -r "$trust/revoked_keys" "$trust/allowed_signers.bundle" "$partial/signed" ||
+        refuse "$status" "$id: $said"
+    facts_of "$partial/signed/release.txt"
+    line=$name-$release_version
+    [ "$id" = "$line-$sequence" ] || refuse 67 "$id calls itself $line-$sequence"
+    digest=$(sha256sum <"$partial/signed/SHA256SUMS") || refuse 83 "SHA256SUMS cannot be read"
+    digest=${digest%% *}
+    timely
+    options=
+    for target do
+        case $known_targets in *" $target "*) ;; *) refuse 68 "$id has nothing for $target" ;; esac
+        options=$options' -t '$target
+    done
+    shelve
+    assemble
+    # shellcheck disable=SC2086  # options are split on purpose; targets have no blanks
+    verify --tree "$partial/tree" $options -n "$signers" -r "$trust/revoked_keys" "$trust/allowed_signers.bundle" \
+        "$partial/signed" || refuse "$status" "$id: $said"
+    {
+        printf 'digest %s\nsequence %s\nepoch %s\nadmitted %s\n' "$digest" "$sequence" "$epoch" "$(date +%s)"
+        for target do printf 'target %s\n' "$target"; done
+        set -- $(du -sb -- "$partial/tree")
+        printf 'size %s\n' "$1"
+    } >"$partial/facts" && chmod 755 -- "$partial" && sync -f "$partial" || refuse 63 "no room for $id"
+    printf '%s %s %s\n' "$epoch" "$sequence" "$digest" >"$home/.seen" && sync -f "$home" &&
+        mv -f -- "$home/.seen" "$home/seen/$line" || refuse 63 "the sequence of $line cannot be kept"
+    if [ -d "$home/releases/$id" ]; then
+        rm -rf -- "$home/releases/.gone-$id"
+        mv -T -- "$home/releases/$id" "$home/releases/.gone-$id" || refuse 83 "$id cannot be replaced"
+    fi
+    mv -T -- "$partial" "$home/releases/$id" && sync -f "$home/releases" || refuse 83 "$id cannot be kept"
+    rm -rf -- "$home/releases/.gone-$id" "$inbox/$id" 2>/dev/null
+    return 0
+}

@@ -1,0 +1,216 @@
+"""Applying over real SSH servers: pinned keys, cuts, separate logins, dead and slow hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundler.errors import FleetStopped, PartlyApplied, PlanRefused
+from bundler.repohost.script import short_text
+from tests.bundles import Sample, make_sample
+from tests.deploy.scene import GROUP, USER, Scene, Wires, states
+from tests.sshd import ADDRESS, Login, Sshd, make_key
+
+pytestmark = pytest.mark.sshd
+
+
+class Servers:
+    """SSH servers that all take one key."""
+
+    def __init__(self, scene: Scene, stack: ExitStack) -> None:
+        self.scene = scene
+        self._stack = stack
+        self.identity = make_key(scene.base / "id")
+        self.known_hosts = scene.base / "known_hosts"
+        self.known_hosts.write_text("")
+
+    def start(self, name: str, **options: Any) -> Sshd:
+        directory = self.scene.base / "sshd" / name
+        directory.mkdir(parents=True)
+        for suffix in ("", ".pub"):
+            shutil.copy2(f"{self.identity}{suffix}", directory / f"id{suffix}")
+        sshd = self._stack.enter_context(Sshd(directory, **options))
+        with self.known_hosts.open("a") as file:
+            file.write(f"{sshd.host_key_line}\n")
+        return sshd
+
+    def host(self, name: str, sshd: Sshd, **changes: Any) -> dict[str, Any]:
+        root = self.scene.root(name)
+        root.mkdir(parents=True, exist_ok=True)
+        place = {"address": ADDRESS, "port": sshd.port, "root": str(root)}
+        return {"name": name, **place, "owner": USER, "group": GROUP, **changes}
+
+    def site(self, *hosts: dict[str, Any], **rest: Any) -> None:
+        ssh = {"user": USER, "identity": str(self.identity), "known_hosts": str(self.known_hosts), "agent": False}
+        self.scene.site(*hosts, ssh={**ssh, "connect_timeout": 5}, **rest)
+
+
+@pytest.fixture
+def servers(scene: Scene) -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(scene, stack)
+
+
+def large_sample(seed: int = 1) -> Sample:
+    """Return a sample with a file of some megabytes that do not compress."""
+    sample = make_sample(seed)
+    noise = hashlib.shake_256(b"large").digest(6_000_000)
+    sample.file("constraints/large.txt", [noise], *sample.files[-1].targets)
+    return sample
+
+
+def test_three_hosts_serve_a_release(scene: Scene, servers: Servers, wires: Wires) -> None:
+    """A bundle reaches three servers; the second time next to nothing is sent."""
+    sample = make_sample(1)
+    bundle = scene.bundle(1, sample)
+    servers.site(*(servers.host(name, servers.start(name)) for name in "abc"))
+
+    applied = scene.apply(bundle)
+    wires.sent.clear()
+    again = scene.apply(bundle)
+
+    assert states(applied) == dict.fromkeys("abc", "activated")
+    assert states(again) == dict.fromkeys("abc", "up to date")
+    assert all(scene.serves(name, sample) for name in "abc")
+    assert max(wires.sent.values()) < 100_000
+
+
+def test_an_unknown_host_key_stops_all(scene: Scene, servers: Servers) -> None:
+    """A host whose key nobody pinned is a problem of the plan: no host is touched."""
+    bundle = scene.bundle(1)
+    known = servers.host("known", servers.start("known"))
+    unknown = servers.host("unknown", servers.start("unknown"))
+    servers.known_hosts.write_text(servers.known_hosts.read_text().splitlines()[0] + "\n")
+    servers.site(known, unknown, gates={"max_failed": 1})
+
+    with pytest.raises(PlanRefused) as refused:
+        scene.apply(bundle)
+
+    assert {problem.where for problem in refused.value.problems} == {"unknown"}
+    assert list(scene.root("known").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_killed_sessions_resume_where_they_were(scene: Scene, servers: Servers, wires: Wires) -> None:
+    """The sessions of a server are killed twice in mid-transfer: the push goes on, and little is sent twice."""
+    sample = large_sample()
+    bundle = scene.bundle(1, sample)
+    sshd = servers.start("a")
+    servers.site(servers.host("a", sshd), limits={"bandwidth": "4M"})
+    marks = [2_000_000, 4_000_000]
+
+    def watch(host: str, _data: bytes) -> None:
+        if marks and wires.sent[host] > marks[0]:
+            marks.pop(0)
+            threading.Thread(target=sshd.cut).start()
+
+    wires.watch = watch
+    applied = scene.apply(bundle)
+
+    assert states(applied) == {"a": "activated"}
+    assert marks == []
+    assert scene.serves("a", sample)
+    assert wires.sent["a"] < 9_500_000
+
+
+def test_the_pushing_login_cannot_activate(scene: Scene, servers: Servers, wires: Wires) -> None:
+    """With a login of its own that checks and activates, apply uses both; trust was put there by hand."""
+    sample = make_sample(1)
+    bundle = scene.bundle(1, sample)
+    root = scene.root("a")
+    program = scene.base / "bundle-repo"
+    program.write_text(short_text())
+    command = f"sh {program} {root} {USER} {GROUP} admit"
+    sshd = servers.start("a", logins=[Login(name="admit", command=command)])
+    # One person of this machine plays both; their keys differ.
+    wires.user = USER
+    admit = {"user": "bundle-admit", "identity": str(sshd.key("admit")), "command": command}
+    servers.site(servers.host("a", sshd, admit=admit))
+
+    with pytest.raises(PlanRefused, match="1 of 1"):
+        scene.apply(bundle)
+    document = scene.places.trust / "trust-0001"
+    digest = hashlib.sha256((document / "SHA256SUMS").read_bytes()).hexdigest()
+    subprocess.run(["sh", program, "trust-init", root, document, digest], check=True)
+    applied = scene.apply(bundle)
+
+    assert states(applied) == {"a": "activated"}
+    assert scene.serves("a", sample)
+
+
+@pytest.mark.slow
+def test_twenty_hosts_of_which_two_are_dead_and_one_is_slow(scene: Scene, servers: Servers) -> None:
+    """The rest end proved and, where two may fail, active; the summary says which did not and why."""
+    sample = make_sample(1)
+    bundle = scene.bundle(1, sample)
+    names = [f"h{number:02d}" for number in range(20)]
+    started = {name: servers.start(name, rate=30_000 if name == "h05" else 0) for name in names}
+    hosts = [servers.host(name, sshd) for name, sshd in started.items()]
+    servers.site(*hosts)
+    for name in ("h03", "h17"):
+        started[name].stop()
+
+    stopped = scene.apply(bundle)
+
+    assert {name for name, state in states(stopped).items() if state != "proved"} == {"h03", "h17"}
+    with pytest.raises(FleetStopped) as failed:
+        stopped.require_success()
+    assert [problem.where for problem in failed.value.problems] == ["h03", "h17"]
+    servers.site(*hosts, gates={"max_failed": 2})
+
+    partly = scene.apply(bundle)
+
+    assert {one.sent for one in partly.outcomes} == {0}
+    assert {name for name, state in states(partly).items() if state == "activated"} == {*names} - {"h03", "h17"}
+    with pytest.raises(PartlyApplied):
+        partly.require_success()
+
+
+def test_a_slow_host_holds_nobody_up(scene: Scene, servers: Servers) -> None:
+    """While one host is still being sent to, the others have it proved."""
+    bundle = scene.bundle(1, make_sample(1))
+    servers.site(
+        servers.host("slow", servers.start("slow", rate=40_000)), servers.host("quick", servers.start("quick"))
+    )
+    ended: list[str] = []
+
+    def emit(event: Any) -> None:
+        if type(event).__name__ == "ItemFinished" and event.stage == "push":
+            ended.append(event.item)
+
+    scene.apply(bundle, emit)
+
+    assert ended == ["quick", "slow"]
+
+
+@contextlib.contextmanager
+def tmpfs(path: Path, size: str) -> Iterator[None]:
+    path.mkdir(parents=True, exist_ok=True)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=False)
+    if made.returncode:
+        pytest.skip("needs to mount a tmpfs")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_a_host_without_space_stops_all(scene: Scene) -> None:
+    """Too little room on one host is known before anything is sent."""
+    bundle = scene.bundle(1)
+    scene.site(scene.local("a"), scene.local("full"))
+
+    with tmpfs(scene.root("full"), "64k"), pytest.raises(PlanRefused) as refused:
+        scene.apply(bundle)
+
+    assert "no space" in refused.value.problems[0].what
+    assert list(scene.root("a").iterdir()) == []
