@@ -9,7 +9,7 @@ import click
 
 from bundler.cli.context import Output
 from bundler.cli.stages import human_size
-from bundler.deploy.outcome import Applied, Outcome
+from bundler.deploy.outcome import Applied, Outcome, reason
 from bundler.deploy.plan import HostPlan, Plan
 from bundler.errors import BundlerError
 
@@ -74,7 +74,7 @@ def show_applied(output: Output, applied: Applied) -> None:
             one.active or "-",
             human_size(one.sent) if one.sent else "",
             human_size(one.freed) if one.freed else "",
-            one.error.message if one.error else "",
+            reason(one.host, one.error),
         )
         for one in applied.outcomes
     ]

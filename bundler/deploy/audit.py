@@ -111,15 +111,22 @@ class AuditLog:
             if line.record is not None:
                 yield line.record
 
-    def lines(self) -> Iterator[Line]:
-        """Yield every line.
+    def records_of(self, event: str) -> Iterator[Record]:
+        """Yield the records of one event; all others are not even parsed."""
+        start = b'{"event":' + json.dumps(event).encode("ascii") + b","
+        for line in self.lines(start):
+            if line.record is not None:
+                yield line.record
+
+    def lines(self, start: bytes = b"") -> Iterator[Line]:
+        """Yield every line that begins with ``start``.
 
         Raises:
             StoreError: The log cannot be read.
         """
         try:
             with self.path.open("rb") as file:
-                yield from _lines(file)
+                yield from _lines(file, start)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -165,11 +172,13 @@ def _slow_end(file: IO[bytes]) -> tuple[Record | None, tuple[str, ...], bool]:
     return last, tuple(torn), whole
 
 
-def _lines(file: IO[bytes]) -> Iterator[Line]:
+def _lines(file: IO[bytes], start: bytes = b"") -> Iterator[Line]:
     """Read line by line, a too long one in pieces. A line's digest is with the newline that it has or will get."""
     number = 0
     while data := file.readline(MAX_RECORD):
         number += 1
+        if not data.startswith(start) and data.endswith(b"\n"):
+            continue
         digest = hashlib.sha256(data)
         record = _parse(data if data.endswith(b"\n") else data + b"\n", number)
         while not data.endswith(b"\n") and (data := file.readline(MAX_RECORD)):

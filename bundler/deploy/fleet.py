@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Generic, TypeVar, final
 
 from bundler.clock import stopwatch
+from bundler.deploy.outcome import problem_of, reason
 from bundler.deploy.places import Places
 from bundler.deploy.plan import is_away
 from bundler.deploy.session import Session
 from bundler.deploy.site_file import read_site
-from bundler.errors import BundlerError, DeployError, HostUnreachable, Problem, UsageError
+from bundler.errors import BundlerError, DeployError, HostUnreachable, UsageError
 from bundler.events import (
     Emit,
     ItemFinished,
@@ -132,7 +133,7 @@ class Fleet:
         self._emit(ItemStarted(stage=stage, item=name))
 
         def on_retry(error: BundlerError) -> None:
-            self._emit(Warned(message=f"{name}: {error.message}", hint="trying again"))
+            self._emit(Warned(message=f"{name}: {reason(name, error)}", hint="trying again"))
 
         try:
             answer = Answer(host=session.host, value=session.persist(action, on_retry))
@@ -141,7 +142,7 @@ class Fleet:
         if len(self.sessions) > self._site.limits.connections:
             # Others wait for a connection.
             session.close()
-        self._emit(ItemFinished(stage=stage, item=name, note=answer.error.message if answer.error else ""))
+        self._emit(ItemFinished(stage=stage, item=name, note=reason(name, answer.error)))
         return answer
 
     def _abandon(self, pool: ThreadPoolExecutor) -> None:
@@ -179,7 +180,7 @@ def require_all(answers: Iterable[Answer[T]], what: str) -> None:
     away = all(is_away(error) for error in failed.values())
     raise (HostUnreachable if away else DeployError)(
         f"{what} failed on {len(failed)} hosts",
-        problems=[Problem(where=name, what=error.message, hint=error.hint) for name, error in failed.items()],
+        problems=[problem_of(name, error) for name, error in failed.items()],
     )
 
 

@@ -37,7 +37,7 @@ def choose_line(facts: Mapping[str, HostFacts], line: str) -> str:
         raise UsageError(f"no host serves {line!r}", hint=f"served are: {', '.join(served) or 'none'}")
     if not line and len(served) != 1:
         raise UsageError(
-            "say which line is to go back with --line" if served else "no host serves anything",
+            "say which line is to go back" if served else "no host serves anything",
             hint=f"served are: {', '.join(served) or 'none'}",
         )
     return line or served[0]

@@ -29,6 +29,16 @@ class Outcome:
         return self.state in ("up to date", "activated")
 
 
+def problem_of(host: str, error: BundlerError) -> Problem:
+    """Return what went wrong on a host; messages of connections begin with its name already."""
+    return Problem(where=host, what=reason(host, error), hint=error.hint)
+
+
+def reason(host: str, error: BundlerError | None) -> str:
+    """Return what went wrong, for a place where the host's name stands already."""
+    return error.message.removeprefix(f"{host}: ") if error else ""
+
+
 def within_gate(outcomes: Iterable[Outcome], max_failed: int) -> bool:
     """Return whether so few hosts failed that the others go on. At least one has to be left."""
     found = tuple(outcomes)
@@ -54,9 +64,7 @@ class Applied:
         failed, total = self._count("failed"), len(self.outcomes)
         if not failed and not self.stopped:
             return
-        problems = [
-            Problem(where=one.host, what=one.error.message, hint=one.error.hint) for one in self.outcomes if one.error
-        ]
+        problems = [problem_of(one.host, one.error) for one in self.outcomes if one.error]
         if not self.stopped:
             raise PartlyApplied(
                 f"{self.id} is active on {total - failed} of {total} hosts; {failed} failed, as the gate allows",

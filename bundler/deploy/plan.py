@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from bundler.deploy.outcome import problem_of
 from bundler.deploy.retention import surplus
 from bundler.errors import BundlerError, HostUnreachable, PlanRefused, Problem, TransferFailed
 from bundler.model.contents import Contents, FileEntry
@@ -123,11 +124,7 @@ class Plan:
             raise HostUnreachable(
                 f"{len(gone)} of {len(self.hosts)} hosts cannot be reached, {self.max_failed} may fail",
                 hint="apply would bring the release to the others and activate it nowhere",
-                problems=[
-                    Problem(where=host.host, what=host.unreachable.message, hint=host.unreachable.hint)
-                    for host in gone
-                    if host.unreachable
-                ],
+                problems=[problem_of(host.host, host.unreachable) for host in gone if host.unreachable],
             )
 
 
@@ -193,8 +190,7 @@ def _unseen(look: Look) -> HostPlan:
     error = look.error or HostUnreachable(f"{look.host.name} was not asked")
     if is_away(error):
         return HostPlan(host=look.host.name, unreachable=error)
-    problem = Problem(where=look.host.name, what=error.message, hint=error.hint)
-    return HostPlan(host=look.host.name, problems=(problem, *error.problems))
+    return HostPlan(host=look.host.name, problems=(problem_of(look.host.name, error), *error.problems))
 
 
 def admitted(incoming: Incoming, facts: HostFacts, targets: Sequence[str]) -> HostRelease | None:

@@ -65,9 +65,8 @@ def read_state(places: Places) -> SiteState:
         StoreError: It cannot be read.
     """
     state = _read(places)
-    for record in AuditLog(places.log).records():
-        if record.event == "recorded":
-            _check_recorded(places, state, record.facts, record.line)
+    for record in AuditLog(places.log).records_of("recorded"):
+        _check_recorded(places, state, record.facts, record.line)
     return state or SiteState()
 
 

@@ -48,6 +48,7 @@ def test_plan_and_apply_speak_json(scene: Scene) -> None:
     assert again["hosts"][0]["doing"] == "up to date"
 
 
+@pytest.mark.slow
 def test_people_read_tables(scene: Scene) -> None:
     """Plan, result, status, check, why, prune and rollback are shown to people."""
     scene.site(scene.local("a"))
@@ -67,6 +68,7 @@ def test_people_read_tables(scene: Scene) -> None:
     assert "signed by alice" in shown["why", "pure"].stdout
 
 
+@pytest.mark.slow
 def test_exit_codes_tell_what_happened(scene: Scene) -> None:
     """86: stopped at the gate; 87: as many failed as it allows; 80: a host does not answer; 85: drift."""
     bundle = scene.bundle(1)

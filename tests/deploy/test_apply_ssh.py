@@ -68,6 +68,7 @@ def large_sample(seed: int = 1) -> Sample:
     return sample
 
 
+@pytest.mark.slow
 def test_three_hosts_serve_a_release(scene: Scene, servers: Servers, wires: Wires) -> None:
     """A bundle reaches three servers; the second time next to nothing is sent."""
     sample = make_sample(1)
@@ -175,6 +176,7 @@ def test_twenty_hosts_of_which_two_are_dead_and_one_is_slow(scene: Scene, server
         partly.require_success()
 
 
+@pytest.mark.slow
 def test_a_slow_host_holds_nobody_up(scene: Scene, servers: Servers) -> None:
     """While one host is still being sent to, the others have it proved."""
     bundle = scene.bundle(1, make_sample(1))

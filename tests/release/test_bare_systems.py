@@ -14,14 +14,14 @@ pytestmark = [pytest.mark.rootfs, pytest.mark.network, pytest.mark.slow]
 
 @pytest.fixture
 def bare(bare_root: Path, built: World, tmp_path: Path) -> Bare:
-    (tmp_path / "work").mkdir()
-    return Bare(bare_root, {"/stick": built.out, "/signers": built.signers.parent, "/work": tmp_path / "work"})
+    (tmp_path / "here").mkdir()
+    return Bare(bare_root, {"/stick": built.out, "/signers": built.signers.parent, "/here": tmp_path / "here"})
 
 
 @pytest.fixture
 def installer(bare: Bare, built: World) -> str:
-    bare.run("cp", f"/stick/{built.bundle.name}/bundle-install", "/work/bundle-install")
-    return "/work/bundle-install"
+    bare.run("cp", f"/stick/{built.bundle.name}/bundle-install", "/here/bundle-install")
+    return "/here/bundle-install"
 
 
 def test_it_starts(bare: Bare, installer: str) -> None:

@@ -399,7 +399,7 @@ def test_twenty_hosts_at_once(tmp_path: Path) -> None:
 @either
 def test_many_hosts_behind_one_jump_host(way: Way, tmp_path: Path) -> None:
     """A jump host with sshd's own limits lets all hosts through, though all are wanted at the same moment."""
-    with Sshd(tmp_path / "jump", forwarding=True, options=["MaxStartups 10:30:100"]) as jump:
+    with Sshd(tmp_path / "jump", forwarding=True, options=["MaxStartups 10:100:100"]) as jump:
         through = behind(way, jump, tmp_path)
         done: list[bool] = []
         threads = [threading.Thread(target=lambda: done.append(works(through.connect()))) for _ in range(20)]

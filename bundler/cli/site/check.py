@@ -10,6 +10,7 @@ from bundler.cli.context import Output
 from bundler.cli.examples import epilog
 from bundler.cli.fleet_tables import error_value, host_option
 from bundler.cli.site_options import site_options
+from bundler.deploy.outcome import reason
 from bundler.deploy.places import Places
 from bundler.workflows.site.check import Checked, CheckRequest, check
 
@@ -42,7 +43,7 @@ def command(output: Output, /, places: Places, hosts: tuple[str, ...], *, http: 
 def _show(output: Output, found: Checked) -> None:
     for one in found.answers:
         if one.value is None:
-            output.out(f"{one.host.name}: {one.error.message if one.error else ''}")
+            output.out(f"{one.host.name}: {reason(one.host.name, one.error)}")
         elif one.value:
             rows = [(difference.kind, difference.path, difference.detail) for difference in one.value]
             output.table(f"{one.host.name}: {len(rows)} differences", ("what", "path", "how"), rows)

@@ -12,6 +12,7 @@ from bundler.cli.examples import epilog
 from bundler.cli.fleet_tables import drop_empty, error_value, host_option
 from bundler.cli.site_options import site_options
 from bundler.cli.stages import human_size
+from bundler.deploy.outcome import reason
 from bundler.deploy.places import Places
 from bundler.workflows.site.prune import PruneAll, PruneRequest, plan_prune, prune
 
@@ -65,13 +66,13 @@ def _show(output: Output, found: PruneAll, what: str) -> None:
     rows = [
         (
             one.host.name,
-            " ".join((*one.value.releases, *one.value.pushes)) or "nothing",
+            " ".join((*one.value.releases, *one.value.pushes)) or "no release",
             str(one.value.blobs or ""),
             human_size(one.value.size),
             "",
         )
         if one.value
-        else (one.host.name, "", "", "", one.error.message if one.error else "")
+        else (one.host.name, "", "", "", reason(one.host.name, one.error))
         for one in found.hosts
     ]
     rows.append(("here", f"{len(found.local.paths)} copies of media", "", human_size(found.local.size), ""))

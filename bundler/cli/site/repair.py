@@ -12,6 +12,7 @@ from bundler.cli.fleet_tables import error_value, host_option
 from bundler.cli.next_medium import next_medium
 from bundler.cli.site_options import site_options
 from bundler.cli.stages import human_size
+from bundler.deploy.outcome import reason
 from bundler.deploy.places import Places
 from bundler.workflows.site.repair import Repaired, RepairRequest, repair
 
@@ -46,7 +47,7 @@ def command(output: Output, /, media: tuple[Path, ...], places: Places, hosts: t
 def _show(output: Output, found: Repaired) -> None:
     for one in found.answers:
         if one.value is None:
-            output.out(f"{one.host.name}: {one.error.message if one.error else ''}")
+            output.out(f"{one.host.name}: {reason(one.host.name, one.error)}")
         elif one.value.differences or one.value.sent:
             output.out(
                 f"{one.host.name}: {one.value.differences} differences mended, {human_size(one.value.sent)} sent"

@@ -10,8 +10,10 @@ from bundler.cli.context import Output
 from bundler.cli.examples import epilog
 from bundler.cli.fleet_tables import drop_empty, error_value, host_option
 from bundler.cli.site_options import site_options
+from bundler.cli.stages import human_size
 from bundler.clock import iso
 from bundler.deploy.fleet import require_all
+from bundler.deploy.outcome import reason
 from bundler.deploy.places import Places
 from bundler.repohost.port import HostFacts
 from bundler.workflows.site.status import Status, status
@@ -73,7 +75,7 @@ def _show(output: Output, found: Status) -> None:
         name, check = one.host.name, found.checks.get(one.host.name)
         drift = "" if check is None else f"{check.differences or 'no'} differences at {check.time}"
         if one.value is None:
-            rows.append((name, "", "", "", "", "", "", one.error.message if one.error else ""))
+            rows.append((name, "", "", "", "", "", "", "", reason(name, one.error)))
             continue
         facts = one.value
         rows += [
@@ -82,12 +84,13 @@ def _show(output: Output, found: Status) -> None:
                 line,
                 *_columns(facts, line),
                 str(facts.trust),
+                human_size(facts.free),
                 drift,
                 f"{facts.holder} works there" * bool(facts.holder),
             )
             for line in sorted({release.line for release in facts.releases}) or [""]
         ]
-    columns = ("host", "line", "active", "previous", "staged", "#trust", "last check", "note")
+    columns = ("host", "line", "active", "previous", "staged", "#trust", "#free", "last check", "note")
     output.table("", *drop_empty(columns, rows))
 
 

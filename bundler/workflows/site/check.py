@@ -9,6 +9,7 @@ from bundler.deploy.audit import AuditLog
 from bundler.deploy.fleet import Answer, open_fleet, require_all
 from bundler.deploy.http_check import Served, check_http, served_files
 from bundler.deploy.kept import kept_releases, open_kept
+from bundler.deploy.outcome import problem_of
 from bundler.deploy.places import Places
 from bundler.deploy.session import Session
 from bundler.errors import DriftFound, Problem
@@ -47,7 +48,13 @@ class Checked:
             raise DriftFound(
                 f"{len(drifted)} of {len(self.answers)} hosts are not as was signed",
                 hint="bundle-install repair puts back what was signed",
-                problems=[Problem(where=one.host.name, what=_name(one.value or ())) for one in drifted],
+                problems=[
+                    problem_of(one.host.name, one.error)
+                    if one.error
+                    else Problem(where=one.host.name, what=_name(one.value or ()))
+                    for one in self.answers
+                    if one.value or one.error
+                ],
             )
         require_all(self.answers, "the check")
 
@@ -57,7 +64,10 @@ def check(request: CheckRequest, emit: Emit = ignore) -> Checked:
     places = request.places
 
     def look(session: Session) -> tuple[Difference, ...]:
-        found = releases.check(session.admit)
+        checked = releases.check_all(session.admit)
+        for release, why in checked.refused.items():
+            emit(Warned(message=f"{session.host.name}: trust of today refuses {release}: {why}"))
+        found = checked.differences
         if request.http and session.host.url:
             found += check_http(session.host.url, _served(places, intake.look(session.admit), emit))
         return found

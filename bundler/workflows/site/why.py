@@ -10,6 +10,7 @@ from bundler.bundle.reader import Bundle
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.fleet import open_fleet
 from bundler.deploy.kept import kept_releases, open_kept
+from bundler.deploy.outcome import reason
 from bundler.deploy.places import Places
 from bundler.deploy.presence import Presence, Use, canonical, near_names, presence, uses_of
 from bundler.errors import BundlerError, UsageError
@@ -76,7 +77,7 @@ def why(request: WhyRequest, emit: Emit = ignore) -> Why:
         hosts=tuple(
             presence(look.host.name, look.value, uses, contents, request.venv)
             if look.value is not None
-            else Presence(host=look.host.name, reasons=(look.error.message if look.error else "",))
+            else Presence(host=look.host.name, reasons=(reason(look.host.name, look.error),))
             for look in looks
         ),
     )
