@@ -9,7 +9,7 @@ BIN      := .venv/bin
 ENV      := .stamps/environment
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle verify demo test test-fast check format bench docs lock-environment clean
+.PHONY: help bundle verify demo test test-fast check format bench docs fault-matrix lock-environment clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +25,8 @@ bundle: $(ENV) ## build, sign and verify MANIFEST (the quickstart release) for t
 verify: $(ENV) ## check every bundle in OUT with stock tools and with ours
 	@sh scripts/verify-bundles $(OUT)
 
-demo: bundle ## a tour: look into the bundle, take a venv out of it and run it
-	@sh scripts/demo $(OUT)
+demo: $(ENV) ## the tutorial by itself: build, three repo hosts, apply, check, repair, roll back
+	@$(BIN)/python scripts/demo
 
 test: $(ENV) ## the full test suite, as CI runs it
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 15 tests
@@ -50,6 +50,9 @@ bench: $(ENV) ## measure against the naive script, in one run
 
 docs: $(ENV) ## write the generated reference pages
 	@$(BIN)/python scripts/reference
+
+fault-matrix: $(ENV) ## strike at every boundary of a delivery with every fault, and renew the page that says so
+	@$(BIN)/python scripts/fault-matrix --write
 
 lock-environment: $(ENV) ## renew requirements/dev.txt from pyproject.toml
 	@sh scripts/lock-environment

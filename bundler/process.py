@@ -134,14 +134,15 @@ def start(command: Command) -> subprocess.Popen[bytes]:
 
 
 def stop(process: subprocess.Popen[bytes], *, patience: float = 0) -> int:
-    """Return the status of a started command; after ``patience`` seconds end it and what it started."""
+    """Return the status of a started command, once more too; after ``patience`` seconds end it with its children."""
     try:
         process.wait(patience)
     except subprocess.TimeoutExpired:
         _end(process)
     finally:
-        _watchdog.forget(process.pid)
-        _children.discard(process)
+        if process in _children:
+            _watchdog.forget(process.pid)
+            _children.discard(process)
     return process.returncode
 
 
@@ -225,7 +226,7 @@ class _Watchdog:
     while read -r what pid; do
         case $what in
         +) running="$running$pid " ;;
-        -) running="${running%% "$pid" *} ${running#* "$pid" }" ;;
+        -) case $running in *" $pid "*) running="${running%% "$pid" *} ${running#* "$pid" }" ;; esac ;;
         esac
     done
     for pid in $running; do kill -s KILL -- "-$pid"; done

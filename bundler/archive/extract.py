@@ -6,6 +6,7 @@ last, when all files are there.
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import threading
@@ -47,12 +48,13 @@ class Extraction:
     """One directory being filled from several segments, which may come from several threads at a time.
 
     Where two segments hold one path, that of the higher ``order`` stays, as a sequential unpack would have it.
-    ``absolute`` lists the absolute links that are allowed, by path.
+    ``absolute`` lists the absolute links that are allowed, by path. ``read_only`` files can be shared by hard links.
     """
 
-    def __init__(self, root: Path, *, absolute: Mapping[str, str] | None = None) -> None:
+    def __init__(self, root: Path, *, absolute: Mapping[str, str] | None = None, read_only: bool = False) -> None:
         self.root = root
         self._absolute = absolute or {}
+        self._mask = 0o555 if read_only else 0o755
         self._lock = threading.Lock()
         self._owners: dict[str, int] = {}
         self._directories: set[str] = set()
@@ -78,6 +80,11 @@ class Extraction:
             else:
                 self._write(entry, content, order)
 
+    @property
+    def has_links(self) -> bool:
+        """Return whether a segment had a symbolic link."""
+        return bool(self._links)
+
     def finish(self) -> None:
         """Make the links."""
         for path, (_, target) in sorted(self._links.items()):
@@ -85,6 +92,7 @@ class Extraction:
             try:
                 (self.root / path).symlink_to(target)
             except OSError as error:
+                _pass_on_full(error)
                 raise IntegrityError(f"the link {path!r} cannot be made: {error.strerror}") from error
 
     def _make_directory(self, path: str) -> None:
@@ -111,24 +119,34 @@ class Extraction:
         name = os.path.join(self.root, entry.path)  # noqa: PTH118 -- 10 000s of files: Path takes five times as long
         try:
             if owner is None:
-                _write_new(name, entry, content)
+                _write_new(name, content, self._mode(entry))
             else:
                 aside = f"{name}.partial-{order}"
-                _write_new(aside, entry, content)
+                _write_new(aside, content, self._mode(entry))
                 os.replace(aside, name)  # noqa: PTH105 -- as above
         except OSError as error:
+            _pass_on_full(error)
             if not (isinstance(error, FileExistsError) and self._owners[entry.path] > order):
                 raise IntegrityError(f"{entry.path!r} cannot be written: {error.strerror}") from error
 
+    def _mode(self, entry: TarEntry) -> int:
+        return (0o755 if entry.executable else 0o644) & self._mask
 
-def _write_new(name: str, entry: TarEntry, content: Iterator[bytes]) -> None:
+
+def _pass_on_full(error: OSError) -> None:
+    """Let "no space left" out as it is: no archive is to blame for it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+
+
+def _write_new(name: str, content: Iterator[bytes], mode: int) -> None:
     handle = os.open(name, _CREATE, 0o600)
     try:
         for piece in content:
             view = memoryview(piece)
             while view:
                 view = view[os.write(handle, view) :]
-        os.fchmod(handle, 0o755 if entry.executable else 0o644)
+        os.fchmod(handle, mode)
         os.utime(handle, (MTIME, MTIME))
     finally:
         os.close(handle)

@@ -8,6 +8,7 @@ from pathlib import Path
 from bundler import files
 from bundler.deploy.places import Places
 from bundler.deploy.state import read_state
+from bundler.errors import StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,18 @@ def plan_local(places: Places) -> LocalPlan:
 
 
 def prune_local(plan: LocalPlan) -> None:
-    """Remove what the plan names."""
+    """Remove what the plan names.
+
+    Raises:
+        StoreError: Some of it cannot be removed; the rest was.
+    """
     for path in plan.paths:
         files.remove(path)
+    left = [path for path in plan.paths if path.exists()]
+    if left:
+        raise StoreError(
+            f"{len(left)} staged copies cannot be removed, the first: {left[0]}", hint="is its disk failing?"
+        )
 
 
 def _size(path: Path) -> int:

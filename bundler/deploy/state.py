@@ -23,7 +23,7 @@ from bundler.clock import iso, now
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.places import Places
 from bundler.errors import Busy, EquivocationRefused, FormatError, IntegrityError, StoreError
-from bundler.files import make_directory, write
+from bundler.files import make_directory, room_for, sweep, write
 from bundler.model.json_fields import Fields, Node, load_json
 
 FORMAT = 1
@@ -107,11 +107,15 @@ def record_bundle(  # noqa: PLR0913 — six facts of one bundle, each named by t
 def hold(places: Places) -> Iterator[None]:
     """Be the one run that changes this site.
 
+    What killed runs left unfinished is removed.
+
     Raises:
         Busy: Another run is; says which process and since when.
+        SpaceError: There is no room even for a file without content.
     """
-    make_directory(places.state)
-    handle = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with room_for(places.lock):
+        make_directory(places.state)
+        handle = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,8 +125,12 @@ def hold(places: Places) -> Iterator[None]:
                 f"another run works on this site: {holder or 'it has only begun'}",
                 hint="wait for its end; the lock goes with the process, however that ends",
             ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} since {iso(now())}\n".encode(), 0)
+        # It holds without these words too: prune works on a full disk.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()} since {iso(now())}\n".encode(), 0)
+        for directory in (places.state, places.config):
+            sweep(directory)
         yield
     finally:
         os.close(handle)

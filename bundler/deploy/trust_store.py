@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.bundle.layout import BUNDLE_JSON, SUMS
-from bundler.bundle.medium import open_medium, read_bounded
+from bundler.bundle.layout import SIGNATURE, SUMS
+from bundler.bundle.medium import open_medium, read_bounded, reading
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.places import Places
-from bundler.errors import TrustMissing, TrustRefused, UsageError
+from bundler.errors import BundlerError, TrustMissing, TrustRefused, UsageError
 from bundler.events import Emit, Noted, Warned, ignore
 from bundler.files import make_directory, replacing_directory, write
-from bundler.model.trust import Distrust, TrustDocument, trust_directory
+from bundler.model.contents import MAX_SIGNATURE, MAX_SUMS
+from bundler.model.trust import TRUST_FILES, Distrust, TrustDocument, trust_directory
 from bundler.model.trust_json import MAX_TRUST_JSON, format_distrust, parse_distrust
-from bundler.signing.chain import advance, bootstrap, bundle_policy, read_document
+from bundler.signing.chain import advance, bootstrap, bundle_policy, check_quorum, read_document
 from bundler.signing.trust import Policy
 
-_DIRECTORY = re.compile(r"trust-([0-9]{4})")
+_DIRECTORY = re.compile(r"trust-(?!0000)([0-9]{4})")
 #: A trust document has its files and at most 32 signatures.
 _MAX_FILES = 64
 
@@ -47,14 +49,20 @@ class TrustStore:
             TrustMissing: There is none yet.
             TrustRefused, FormatError: What lies there is not what was accepted.
         """
-        versions = _versions(self._places.trust)
+        versions = versions_in(self._places.trust)
         if not versions:
             raise TrustMissing(
                 f"this site has no trust yet: {self._places.trust} is empty",
                 hint="bundle-install trust init --root-digest DIGEST MEDIUM, with the digest of your paper card",
             )
-        files = read_container(versions[max(versions)])
-        return Trust(document=read_document(files), digest=_digest(files), distrust=self._distrust())
+        newest = max(versions)
+        files = read_container(versions[newest])
+        document = read_document(files)
+        if document.version != newest:
+            raise TrustRefused(
+                f"{versions[newest]} holds version {document.version}", hint="put back what this site accepted"
+            )
+        return Trust(document=document, digest=_digest(files), distrust=self._distrust())
 
     def policy(self) -> Policy:
         """Return who may sign bundles here.
@@ -72,19 +80,19 @@ class TrustStore:
         Raises:
             TrustRefused: It is another one, or the site trusts another one already.
         """
-        first = _versions(self._places.trust).get(1)
-        if first is not None and _digest(read_container(first)) != root_digest:
+        versions = versions_in(self._places.trust)
+        first = _listed(versions[1]) if 1 in versions else "which is gone"
+        if versions and first != root_digest:
             raise TrustRefused(
-                f"this site trusts another first document, {_digest(read_container(first))}",
+                f"this site trusts another first document, {first}",
                 hint=f"a new beginning is a ceremony: move {self._places.trust} away first",
             )
         document = bootstrap(files, root_digest)
-        if document.version != 1:
-            raise TrustRefused(f"the first document has version {document.version}", hint="it must be 1")
-        if first is None:
-            self._keep(document, files)
+        if not versions:
             roots = sorted(signer.name for signer in document.signers if signer.role == "root")
+            # Said before it is so: a kill in between leaves a line too many, never one too few.
             self._log("trust initialised", version=1, digest=root_digest, root_signers=roots)
+            self._keep(document, files)
         return self.current()
 
     def update(self, medium: Path, emit: Emit = ignore) -> tuple[int, ...]:
@@ -93,33 +101,62 @@ class TrustStore:
         ``medium`` is what holds ``trust-NNNN``, or a bundle beside them.
 
         Raises:
-            TrustRefused, FormatError: A document does not follow; those before it are kept.
+            TrustRefused, FormatError: A document does not follow, or a quorum signed two of one version; what was
+                accepted is kept.
         """
         available = self.available(medium)
         trust = self.current()
-        document, new = trust.document, []
-        while (following := document.version + 1) in available:
-            files = read_container(available[following])
-            document = advance(document, files)
-            self._keep(document, files)
-            new.append(following)
-            emit(Noted(message=f"trust {following} accepted: its quorum and that of {following - 1} signed it"))
-            self._log("trust updated", version=following, digest=_digest(files), medium=str(medium))
-        beyond = [version for version in available if version > following]
+        try:
+            self._check_repeated(available, emit)
+            new = tuple(self._walk(trust, available, str(medium), emit))
+        except BundlerError as error:
+            self._log("trust refused", medium=str(medium), rule=error.rule, message=error.message)
+            raise
+        reached = new[-1] if new else trust.document.version
+        beyond = [version for version in available if version > reached]
         if beyond:
             emit(
                 Warned(
-                    message=f"trust {min(beyond)} on the medium cannot be reached: {following} is missing",
+                    message=f"trust {min(beyond)} on the medium cannot be reached: {reached + 1} is missing",
                     hint="every version travels on every medium: bundle-build trust export",
                 )
             )
-        return tuple(new)
+        return new
+
+    def _check_repeated(self, available: Mapping[int, Path], emit: Emit) -> None:
+        """Compare accepted versions with the medium's: a stranger's is passed over, a quorum's second one is not."""
+        own = versions_in(self._places.trust)
+        for version in sorted(own.keys() & available.keys()):
+            try:
+                files = read_container(available[version])
+                if _digest(files) == _listed(own[version]):
+                    continue
+                signed = version - 1 in own and _is_signed_by(own[version - 1], files)
+            except BundlerError:
+                signed = False
+            what = f"trust {version} on the medium is not the one that this site accepted"
+            if signed:
+                raise TrustRefused(
+                    f"{what}, and a quorum signed both",
+                    hint="install nothing from it and report it: somebody has the root keys, or made a grave mistake",
+                )
+            emit(Warned(message=what, hint="it is not used; is the medium meant for another site?"))
+
+    def _walk(self, trust: Trust, available: Mapping[int, Path], medium: str, emit: Emit) -> Iterator[int]:
+        document = trust.document
+        while (following := document.version + 1) in available:
+            files = read_container(available[following])
+            document = advance(document, files, trust.distrust)
+            self._log("trust updated", version=following, digest=_digest(files), medium=medium)
+            self._keep(document, files)
+            emit(Noted(message=f"trust {following} accepted: its quorum and that of {following - 1} signed it"))
+            yield following
 
     @staticmethod
     def available(medium: Path) -> dict[int, Path]:
         """Return version → directory of the trust documents on a medium: in it, or beside the bundle that it is."""
-        bundle = not medium.is_dir() or (medium / BUNDLE_JSON).exists()
-        return _versions(medium.parent if bundle else medium)
+        beside = not medium.is_dir() or (medium / SUMS).exists()
+        return versions_in(medium.resolve().parent if beside else medium)
 
     def add_distrust(self, distrust: Distrust, reason: str = "") -> Trust:
         """Trust even less. Nothing takes it back but a person who edits the file.
@@ -137,7 +174,6 @@ class TrustStore:
             keys=tuple(sorted({*old.keys, *distrust.keys})),
             bundles=tuple(sorted({*old.bundles, *distrust.bundles})),
         )
-        write(self._places.distrust, format_distrust(more))
         self._log(
             "distrust",
             signers=list(distrust.signers),
@@ -145,12 +181,13 @@ class TrustStore:
             bundles=list(distrust.bundles),
             reason=reason,
         )
+        write(self._places.distrust, format_distrust(more))
         return self.current()
 
     def containers(self) -> tuple[tuple[int, dict[str, bytes]], ...]:
         """Return every accepted version and its files, oldest first: what a repo host is handed."""
         return tuple(
-            (version, read_container(path)) for version, path in sorted(_versions(self._places.trust).items())
+            (version, read_container(path)) for version, path in sorted(versions_in(self._places.trust).items())
         )
 
     def _keep(self, document: TrustDocument, files: Mapping[str, bytes]) -> None:
@@ -172,24 +209,60 @@ def read_container(directory: Path) -> dict[str, bytes]:
     """Return the files of a trust document by name: regular files of bounded size, each read once.
 
     Raises:
+        TrustRefused: It holds what does not belong there.
         BundleError: Something in it is no regular file, or too large.
     """
     with open_medium(directory) as medium:
         names = medium.names()
         if len(names) > _MAX_FILES:
             raise TrustRefused(f"{directory} holds {len(names)} files: it is no trust document")
-        return {name: read_bounded(medium, name, MAX_TRUST_JSON) for name in names}
+        limits = {name: _limit(directory, name) for name in names}
+        return {name: read_bounded(medium, name, limit) for name, limit in limits.items()}
 
 
-def _versions(parent: Path) -> dict[int, Path]:
-    return dict(_directories(parent)) if parent.is_dir() else {}
+def _limit(directory: Path, name: str) -> int:
+    """Return how large a file of a trust document may be."""
+    if SIGNATURE.fullmatch(name):
+        return MAX_SIGNATURE
+    if name in (SUMS, *TRUST_FILES):
+        return MAX_TRUST_JSON
+    raise TrustRefused(
+        f"{directory}: {name!r} does not belong into a trust document",
+        hint="copy the directory anew; desktops leave files of their own behind",
+    )
+
+
+def _is_signed_by(before: Path, files: Mapping[str, bytes]) -> bool:
+    """Return whether enough root signers of an accepted document signed a container."""
+    try:
+        check_quorum(read_document(read_container(before)), files, "its")
+    except TrustRefused:
+        return False
+    return True
+
+
+def _listed(directory: Path) -> str:
+    """Return the digest of a trust document's list; nothing else of it is read."""
+    with open_medium(directory) as medium:
+        return hashlib.sha256(read_bounded(medium, SUMS, MAX_SUMS)).hexdigest()
+
+
+def versions_in(parent: Path) -> dict[int, Path]:
+    """Return version → directory of the trust documents directly in a directory, which need not be there.
+
+    Raises:
+        IntegrityError: It cannot be read.
+    """
+    with reading(str(parent)):
+        return dict(_directories(parent)) if parent.is_dir() else {}
 
 
 def _directories(parent: Path) -> Iterator[tuple[int, Path]]:
-    for path in sorted(parent.iterdir()):
-        match = _DIRECTORY.fullmatch(path.name)
-        if match is not None and path.is_dir() and not path.is_symlink():
-            yield int(match[1]), path
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            match = _DIRECTORY.fullmatch(entry.name)
+            if match is not None and entry.is_dir(follow_symlinks=False):
+                yield int(match[1]), parent / entry.name
 
 
 def _digest(files: Mapping[str, bytes]) -> str:

@@ -57,7 +57,10 @@ class TrustDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class Distrust:
-    """What this site no longer trusts, whatever the document says: signers, keys, bundles. It only takes away."""
+    """What this site no longer trusts, whatever the document says. It only takes away.
+
+    Signers by name, in either role; keys by fingerprint, ``SHA256:…``; bundles by SHA-256 of SHA256SUMS.
+    """
 
     signers: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from bundler.errors import FormatError, Problem
 from bundler.model.json_fields import Fields, Node, load_json
@@ -29,6 +29,8 @@ MAX_VERSION = 9999
 BUNDLE_NAMESPACE = "bundle@offline"
 _SIGNER = re.compile(r"[a-z0-9-]{1,32}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,99}")
+#: A key as ssh-keygen -l shows it.
+FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 #: A key type and its base64; the comment is left out.
 _KEY = re.compile(r"[a-z0-9@.-]{1,64} [A-Za-z0-9+/]{16,4096}={0,2}")
 _KEYS = frozenset(
@@ -106,10 +108,13 @@ def _problems(document: TrustDocument) -> Iterable[Problem]:
 
 def _key_problems(document: TrustDocument) -> Iterable[Problem]:
     owners = _owners(document)
+    for key in sorted(set(owners) & set(document.revoked_keys)):
+        yield Problem(where=f"key …{key[-12:]}", what=f"{owners[key][0].name}'s key is trusted and revoked")
     for key, signers in owners.items():
-        names = sorted({signer.name for signer in signers})
         if len(signers) > 1:
-            hint = "root keys are kept apart from keys that sign bundles" if len(names) == 1 else ""
+            names = sorted({signer.name for signer in signers})
+            apart = len({signer.role for signer in signers}) > 1
+            hint = "root keys are kept apart from keys that sign bundles" if apart else ""
             yield Problem(where=f"key …{key[-12:]}", what=f"{' and '.join(names)}: one key, twice", hint=hint)
 
 
@@ -176,13 +181,17 @@ def parse_distrust(data: bytes) -> Distrust:
     """Return what ``distrust.json`` says.
 
     Raises:
-        FormatError: It is malformed.
+        FormatError: It is malformed: what is not understood would not be taken away.
     """
     fields = load_json(data, "distrust.json")
-    texts: Mapping[str, tuple[str, ...]] = {
-        name: fields.node(name).each(lambda node: node.text()) for name in ("signers", "keys", "bundles")
-    }
-    return Distrust(**texts)
+    unknown = sorted(set(fields.values) - {"signers", "keys", "bundles"})
+    if unknown:
+        raise FormatError(f"distrust.json: {unknown[0]!r} is not known")
+    return Distrust(
+        signers=fields.node("signers").each(lambda node: node.text(_SIGNER)),
+        keys=fields.node("keys").each(lambda node: node.text(FINGERPRINT)),
+        bundles=fields.node("bundles").each(Node.digest),
+    )
 
 
 def format_distrust(distrust: Distrust) -> bytes:

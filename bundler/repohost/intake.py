@@ -11,8 +11,9 @@ from bundler.model.trust import trust_directory
 from bundler.repohost.port import HostBlobs, HostFacts, HostRelease, ReleaseState, Seen
 from bundler.repohost.wire import Wire
 
-#: Blobs of one request; after each batch the far end hashes what came.
+#: Bytes and blobs of one request; after each batch the far end hashes what came.
 BATCH = 256 << 20
+BATCH_BLOBS = 1000
 _JOIN = 1 << 18
 _DIGEST_LENGTH = 64
 _STATES = ("active", "previous", "staged")
@@ -154,7 +155,7 @@ def send_blobs(
     for blob in outgoing:
         batch.append(blob)
         size += blob.size - blob.offset
-        if size >= BATCH:
+        if size >= BATCH or len(batch) >= BATCH_BLOBS:
             _send_batch(wire, bundle_id, batch, progress)
             batch, size = [], 0
     if batch:

@@ -1,12 +1,12 @@
 """The chain of trust documents: each one vouches for the next. Pure but for the judge of single signatures.
 
-1   the first document is the one whose SHA256SUMS has the digest that people carried here, and enough of its own
-    root signers have signed it
+1   the first document, version 1, is the one whose SHA256SUMS has the digest that people carried here, and enough
+    of its own root signers have signed it
 2   a later one is exactly one version on; enough root signers of the one before have signed it, by the rules of
-    that one, and enough of its own, by its own rules
+    that one, and enough of its own, by its own rules; whom the site distrusts counts for neither
 3   SHA256SUMS names exactly the files of a trust document, and each has its digest
-4   trust.json parses; the plain text files are those that are made from it
-5   floors and epochs never fall, and what was revoked stays revoked
+4   trust.json parses, each key in its one form; the plain text files are those that are made from it
+5   floors and epochs never fall, except that a new epoch may lower its floor; what was revoked stays revoked
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bundler.model.trust import TRUST_FILES, TRUST_JSON, TRUST_NAMESPACE, Distru
 from bundler.model.trust_json import BUNDLE_NAMESPACE, parse_trust, render
 from bundler.signing.allowed_signers import AllowedSigner
 from bundler.signing.check import make_judge
-from bundler.signing.keys import PublicKey, parse_public_key
+from bundler.signing.keys import parse_public_key
 from bundler.signing.trust import Policy, Quorum, count
 
 _HINT = "do not use it; ask whoever sent it, by another way than the medium"
@@ -59,28 +59,39 @@ def bootstrap(files: Mapping[str, bytes], digest: str) -> TrustDocument:
             hint=f"expected {digest}; compare all digits, and do not go on",
         )
     document = read_document(files)
+    if document.version != 1:
+        raise TrustRefused(f"the first trust document has version {document.version}", hint="it must be 1")
     check_quorum(document, files, "its own")
     return document
 
 
-def advance(current: TrustDocument, files: Mapping[str, bytes]) -> TrustDocument:
-    """Return the document that follows ``current``.
+def advance(current: TrustDocument, files: Mapping[str, bytes], distrust: Distrust | None = None) -> TrustDocument:
+    """Return the document that follows ``current``; signatures of whom the site distrusts do not count.
 
     Raises:
         TrustRefused: It does not follow, or too few of the root signers of either signed it.
         FormatError: It is malformed.
     """
     # 2: by the rules of the one before, over bytes that nothing has parsed yet
-    check_quorum(current, files, f"version {current.version}'s")
+    check_quorum(current, files, f"version {current.version}'s", distrust)
     document = read_document(files)
     if document.version != current.version + 1:
         raise TrustRefused(f"trust {document.version} does not follow {current.version}", hint=_HINT)
-    check_quorum(document, files, "its own")
+    check_quorum(document, files, "its own", distrust)
     # 5
-    problems = list(_fallen(current, document))
-    if problems:
-        raise TrustRefused(f"trust {document.version} goes back: {problems[0]}", hint=_HINT, problems=problems)
+    check_rising(current, document)
     return document
+
+
+def check_rising(old: TrustDocument, new: TrustDocument) -> None:
+    """Refuse a next document that goes back behind the one before.
+
+    Raises:
+        TrustRefused: Lists what falls, or is no longer revoked.
+    """
+    problems = _fallen(old, new)
+    if problems:
+        raise TrustRefused(f"trust {new.version} goes back: {problems[0]}", hint=_HINT, problems=problems)
 
 
 def read_document(files: Mapping[str, bytes]) -> TrustDocument:
@@ -101,14 +112,16 @@ def read_document(files: Mapping[str, bytes]) -> TrustDocument:
             raise TrustRefused(f"{name} is not what was signed", hint=_HINT)
     # 4
     document = parse_trust(files[TRUST_JSON])
-    _keys_of(document)
+    _check_keys(document)
     for name, data in render(document).items():
         if files[name] != data:
             raise TrustRefused(f"{name} does not say what {TRUST_JSON} says", hint=_HINT)
     return document
 
 
-def check_quorum(document: TrustDocument, files: Mapping[str, bytes], whose: str) -> Quorum:
+def check_quorum(
+    document: TrustDocument, files: Mapping[str, bytes], whose: str, distrust: Distrust | None = None
+) -> Quorum:
     """Return who of the root signers of ``document`` signed the container ``files``.
 
     Raises:
@@ -118,7 +131,7 @@ def check_quorum(document: TrustDocument, files: Mapping[str, bytes], whose: str
     signatures = {name: data for name, data in files.items() if SIGNATURE.fullmatch(name)}
     if len(sums) > MAX_SUMS or len(signatures) > MAX_SIGNATURES or any(map(_large, signatures.values())):
         raise FormatError("a trust document has too many or too large signatures")
-    policy = root_policy(document)
+    policy = _policy(document, "root", distrust or Distrust())
     judge = make_judge(policy)
     verdicts = [judge(sums, name, data) for name, data in sorted(signatures.items())]
     signed = {verdict.principal for verdict in verdicts if verdict.principal}
@@ -134,46 +147,44 @@ def check_quorum(document: TrustDocument, files: Mapping[str, bytes], whose: str
         ) from error
 
 
-def root_policy(document: TrustDocument) -> Policy:
-    """Return who may sign the next document."""
-    return _policy(document, "root", TRUST_NAMESPACE, document.root_threshold, Distrust())
-
-
 def bundle_policy(document: TrustDocument, distrust: Distrust) -> Policy:
     """Return who may sign bundles. What the site distrusts is taken away; the threshold stays.
 
     Raises:
         TrustRefused: Too few signers are left.
     """
-    return _policy(document, "bundle", BUNDLE_NAMESPACE, document.bundle_threshold, distrust)
+    return _policy(document, "bundle", distrust)
 
 
-def _policy(document: TrustDocument, role: Role, namespace: str, threshold: int, distrust: Distrust) -> Policy:
-    keys = _keys_of(document)
+def _policy(document: TrustDocument, role: Role, distrust: Distrust) -> Policy:
+    namespace, threshold = {
+        "root": (TRUST_NAMESPACE, document.root_threshold),
+        "bundle": (BUNDLE_NAMESPACE, document.bundle_threshold),
+    }[role]
     signers = tuple(
-        AllowedSigner(principal=signer.name, namespaces=(namespace,), key=keys[key])
+        AllowedSigner(principal=signer.name, namespaces=(namespace,), key=key)
         for signer in document.signers
         if signer.role == role and signer.name not in distrust.signers
-        for key in signer.keys
-        if not distrusted(keys[key], distrust)
+        for key in map(parse_public_key, signer.keys)
+        if key.fingerprint not in distrust.keys
     )
     able = {signer.principal for signer in signers}
     if len(able) < threshold:
         raise TrustRefused(
-            f"{threshold} signers must sign, still trusted here: {', '.join(sorted(able)) or 'nobody'}",
-            hint="wait for the next trust document: nothing can be installed by this one",
+            f"{threshold} {role} signers must sign, still trusted here: {', '.join(sorted(able)) or 'nobody'}",
+            hint="wait for the next trust document: nothing can be installed by this one"
+            if role == "bundle"
+            else "ask whoever holds the root keys; without them a new beginning is needed",
         )
     revoked = frozenset(parse_public_key(key).blob for key in document.revoked_keys)
     return Policy(signers=signers, namespace=namespace, threshold=threshold, revoked=revoked)
 
 
-def distrusted(key: PublicKey, distrust: Distrust) -> bool:
-    """Return whether the site no longer trusts a key: named by its fingerprint or whole."""
-    return key.fingerprint in distrust.keys or str(key) in distrust.keys
-
-
-def _keys_of(document: TrustDocument) -> dict[str, PublicKey]:
-    return {key: parse_public_key(key) for signer in document.signers for key in signer.keys}
+def _check_keys(document: TrustDocument) -> None:
+    for key in (*document.revoked_keys, *(key for signer in document.signers for key in signer.keys)):
+        # Base64 can say the same in several ways; one key must not pass for two.
+        if str(parse_public_key(key)) != key:
+            raise FormatError(f"{TRUST_JSON}: key …{key[-12:]} is not written in its one form")
 
 
 def _fallen(old: TrustDocument, new: TrustDocument) -> list[Problem]:
@@ -184,11 +195,10 @@ def _fallen(old: TrustDocument, new: TrustDocument) -> list[Problem]:
         # A new epoch begins to count anew.
         if after.get(name, 0) < value and (word == "epoch" or new.epochs.get(name, 0) == old.epochs.get(name, 0))
     ]
-    gone = set(old.revoked_bundles) - set(new.revoked_bundles)
-    problems += [Problem(where=f"bundle {digest}", what="is no longer revoked") for digest in sorted(gone)]
-    trusted = {key for signer in new.signers for key in signer.keys}
-    back = trusted & set(old.revoked_keys) - set(new.revoked_keys)
-    return problems + [Problem(where=f"key …{key[-12:]}", what="was revoked, and is trusted") for key in sorted(back)]
+    bundles = set(old.revoked_bundles) - set(new.revoked_bundles)
+    keys = {f"…{key[-12:]}" for key in set(old.revoked_keys) - set(new.revoked_keys)}
+    gone = [*(f"bundle {digest}" for digest in sorted(bundles)), *(f"key {key}" for key in sorted(keys))]
+    return problems + [Problem(where=where, what="is no longer revoked") for where in gone]
 
 
 def _file(files: Mapping[str, bytes], name: str) -> bytes:

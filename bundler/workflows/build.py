@@ -138,7 +138,7 @@ def _trust(request: BuildRequest, emit: Emit) -> str:
     """Put the trust document of the development key beside the bundle; return its digest."""
     if not request.development:
         return ""
-    return export_development_trust(development_key(config_directory(), NAMESPACE, emit), request.out).digest
+    return export_development_trust(development_key(config_directory(), NAMESPACE, emit), request.out, emit)
 
 
 def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tuple[Signer, ...], emit: Emit) -> None:

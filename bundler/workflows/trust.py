@@ -8,16 +8,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bundler.bundle.layout import SIGNER, SUMS, signature_name
-from bundler.deploy.trust_store import TrustStore, read_container
-from bundler.errors import BundlerError, TrustRefused, UsageError
+from bundler.deploy.trust_store import read_container, versions_in
+from bundler.errors import BundlerError, FormatError, TrustRefused, UsageError
 from bundler.events import Emit, Noted, ignore
 from bundler.files import make_directory, replacing_directory, write
+from bundler.model.contents import MAX_SIGNATURES
 from bundler.model.sums import format_sums
 from bundler.model.trust import TRUST_NAMESPACE, Role, TrustDocument, TrustedSigner, trust_directory
 from bundler.model.trust_json import check_trust, render
 from bundler.signing import sshkeygen
-from bundler.signing.chain import advance, bootstrap, check_quorum, read_document
+from bundler.signing.chain import advance, bootstrap, check_quorum, check_rising, read_document
 from bundler.signing.development import DevelopmentKey
+from bundler.signing.keys import PublicKey
+from bundler.signing.sshsig import parse_signature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,10 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What is different in a new document. Thresholds of None stay, or are 1 in a first one."""
+    """What is different in a new document. Thresholds of None stay.
+
+    In a first one they fit a small team: 2 where there are three root signers, or two who sign bundles; else 1.
+    """
 
     roots: tuple[Named, ...] = ()
     signers: tuple[Named, ...] = ()
@@ -63,26 +69,37 @@ def new_trust(directory: Path, change: Change) -> Written:
         UsageError: There is one already, or a key file cannot be read.
         FormatError: The document cannot be meant: lists every problem.
     """
-    if TrustStore.available(directory):
+    if versions_in(directory):
         raise UsageError(f"{directory} has trust documents already", hint="bundle-build trust add makes the next one")
-    return _write(directory, _changed(TrustDocument(version=1, signers=()), change))
+    empty = TrustDocument(
+        version=1,
+        signers=(),
+        # One lost root key and one stolen root key are both to be borne: two of three is the least that does.
+        root_threshold=2 if len({named.name for named in change.roots}) > 2 else 1,  # noqa: PLR2004
+        bundle_threshold=2 if len({named.name for named in change.signers}) > 1 else 1,
+    )
+    return _write(directory, _changed(empty, change))
 
 
 def add_trust(directory: Path, change: Change) -> Written:
-    """Write the document after the newest, unsigned; a newest one that is not yet complete is replaced.
+    """Write the document after the newest, unsigned; one that is not complete yet is changed and to be signed anew.
 
     Raises:
         UsageError: There is none yet, or a name is unknown.
         FormatError: The document cannot be meant.
+        TrustRefused: It would go back behind the one before it.
     """
-    versions = TrustStore.available(directory)
-    if not versions:
-        raise UsageError(f"{directory} has no trust document", hint="bundle-build trust new makes the first one")
-    newest = read_document(read_container(versions[max(versions)]))
-    unknown = set(change.removed) - {signer.name for signer in newest.signers}
+    newest = look(directory)
+    document = newest.document
+    unknown = set(change.removed) - {signer.name for signer in document.signers}
     if unknown:
         raise UsageError(f"no signer is called {min(unknown)}", hint="bundle-build trust show lists them")
-    return _write(directory, _changed(replace(newest, version=newest.version + 1), change))
+    version = document.version if newest.missing else document.version + 1
+    changed = _changed(replace(document, version=version), change)
+    before = versions_in(directory).get(version - 1)
+    if before is not None:
+        check_rising(read_document(read_container(before)), changed)
+    return _write(directory, changed)
 
 
 def sign_trust(directory: Path, key: Path, signer: str, *, terminal: bool = True) -> Written:
@@ -92,7 +109,7 @@ def sign_trust(directory: Path, key: Path, signer: str, *, terminal: bool = True
         UsageError: There is none, or that signer's key has no say in it or the one before.
         SigningFailed: ssh-keygen could not sign.
     """
-    versions = TrustStore.available(directory)
+    versions = versions_in(directory)
     if not versions or SIGNER.fullmatch(signer) is None:
         raise UsageError(f"there is no trust document in {directory}, or {signer!r} is no signer")
     newest = max(versions)
@@ -109,8 +126,24 @@ def sign_trust(directory: Path, key: Path, signer: str, *, terminal: bool = True
             hint="root signers are listed by bundle-build trust show",
         )
     asks = terminal and sshkeygen.asks(key, public)
-    write(path / signature_name(signer), sshkeygen.sign(files[SUMS], key, TRUST_NAMESPACE, terminal=asks))
+    name = _signature_place(files, signer, public)
+    write(path / name, sshkeygen.sign(files[SUMS], key, TRUST_NAMESPACE, terminal=asks))
     return look(directory, newest)
+
+
+def _signature_place(files: Mapping[str, bytes], signer: str, key: PublicKey) -> str:
+    """Return the name for a signature. Who changes keys signs with both: the second gets a name of its own."""
+    numbered = (f"{signer[:29]}-{number}" for number in range(2, MAX_SIGNATURES + 1))
+    names = [signature_name(one) for one in (signer, *numbered)]
+    return next((name for name in names if name not in files or _is_by(files[name], key)), names[0])
+
+
+def _is_by(armored: bytes, key: PublicKey) -> bool:
+    """Return whether a signature is by a key, or by none at all and may be replaced."""
+    try:
+        return parse_signature(armored).key.blob == key.blob
+    except FormatError:
+        return True
 
 
 def look(directory: Path, version: int = 0) -> Written:
@@ -119,10 +152,11 @@ def look(directory: Path, version: int = 0) -> Written:
     Raises:
         UsageError: There is none.
     """
-    versions = TrustStore.available(directory)
+    versions = versions_in(directory)
     chosen = version or max(versions, default=0)
     if chosen not in versions:
-        raise UsageError(f"there is no trust document {chosen or ''} in {directory}")
+        what = f"trust document {chosen}" if chosen else "trust document"
+        raise UsageError(f"{directory} has no {what}", hint="bundle-build trust new makes the first one")
     files = read_container(versions[chosen])
     document = read_document(files)
     judges = {"its own": document}
@@ -145,34 +179,61 @@ def export_trust(directory: Path, medium: Path, emit: Emit = ignore) -> Written:
     """Check the whole chain below ``directory`` as a site would and copy it onto a medium, beside the bundles.
 
     Raises:
-        TrustRefused: A document does not follow the one before, or lacks signatures.
+        UsageError: There is no first document, or the medium has other ones, or is the directory of a bundle.
+        TrustRefused: A document does not follow the one before, or lacks signatures; nothing is copied.
     """
-    versions = TrustStore.available(directory)
+    versions = versions_in(directory)
     if 1 not in versions:
         raise UsageError(f"{directory} has no first trust document", hint="a site needs every version, from 1 on")
-    document: TrustDocument | None = None
+    if (medium / SUMS).exists():
+        raise UsageError(f"{medium} is a bundle", hint="name the directory that it lies in")
+    containers = {versions[version]: read_container(versions[version]) for version in sorted(versions)}
+    _check_medium(medium, containers)
+    _check_chain(containers)
     make_directory(medium)
-    for path in (versions[version] for version in sorted(versions)):
-        files = read_container(path)
+    for path, files in containers.items():
+        _put(medium / path.name, files)
+        emit(Noted(message=f"{path.name}: its quorum holds"))
+    return replace(look(directory), digest=look(directory, 1).digest)
+
+
+def _check_medium(medium: Path, containers: Mapping[Path, Mapping[str, bytes]]) -> None:
+    ours = {path.name: files[SUMS] for path, files in containers.items()}
+    for version, path in sorted(versions_in(medium).items()):
+        if read_container(path).get(SUMS) != ours.get(path.name):
+            raise UsageError(
+                f"{medium} has another trust document of version {version}",
+                hint="sites trust one chain or the other: take another medium, or remove what is there",
+            )
+
+
+def _check_chain(containers: Mapping[Path, Mapping[str, bytes]]) -> None:
+    document: TrustDocument | None = None
+    for path, files in containers.items():
         digest = hashlib.sha256(files[SUMS]).hexdigest()
         try:
             document = bootstrap(files, digest) if document is None else advance(document, files)
         except BundlerError as error:
             hint = "sign it first: bundle-build trust sign"
             raise TrustRefused(f"{path}: {error.message}", hint=hint, problems=error.problems) from error
-        _put(medium / path.name, files)
-        emit(Noted(message=f"{path.name}: its quorum holds"))
-    first = look(directory, 1)
-    return replace(look(directory), digest=first.digest)
 
 
-def export_development_trust(key: DevelopmentKey, out: Path) -> Written:
-    """Put a first document that trusts the development key beside the bundles; it is made once."""
+def _digest_on(medium: Path) -> str:
+    """Return the root digest of the trust documents that a medium has, empty without any."""
+    first = versions_in(medium).get(1)
+    return hashlib.sha256(read_container(first).get(SUMS, b"")).hexdigest() if first else ""
+
+
+def export_development_trust(key: DevelopmentKey, out: Path, emit: Emit = ignore) -> str:
+    """Put a first document that trusts the development key beside the bundles, unless others are there.
+
+    Return the root digest that lets a site check bundles of the development key; empty where others are there.
+    """
     place = key.key.parent
     root = place / "root"
     if not root.exists():
         sshkeygen.generate(root, f"{key.signer}-root")
-    if not TrustStore.available(place):
+    if not versions_in(place):
         new_trust(
             place,
             Change(
@@ -182,7 +243,12 @@ def export_development_trust(key: DevelopmentKey, out: Path) -> Written:
         )
     if look(place).missing:
         sign_trust(place, root, f"{key.signer}-root", terminal=False)
-    return export_trust(place, out)
+    digest = look(place, 1).digest
+    if _digest_on(out) not in ("", digest):
+        emit(Noted(message=f"{out}: has trust documents of others; those of the development key stay out"))
+        return ""
+    export_trust(place, out)
+    return digest
 
 
 def _changed(document: TrustDocument, change: Change) -> TrustDocument:
@@ -236,6 +302,8 @@ def _write(directory: Path, document: TrustDocument) -> Written:
 
 def _put(path: Path, files: Mapping[str, bytes]) -> None:
     make_directory(path.parent)
+    if path.is_dir() and read_container(path) == files:
+        return
     with replacing_directory(path) as fresh:
         fresh.chmod(0o755)
         for name, data in files.items():

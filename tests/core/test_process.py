@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundler import process as process_module
 from bundler.clock import pause, stopwatch
 from bundler.errors import CommandFailed, SpaceError, ToolMissing
-from bundler.process import Command, end_children, redact, run, tail, which
+from bundler.process import Command, end_children, redact, run, start, stop, tail, which
 
 if TYPE_CHECKING:
     from tests.core.conftest import Terminal
@@ -271,3 +272,21 @@ def test_hostile_arguments_survive_the_real_thing() -> None:
         ).stdout
         == done.stdout
     )
+
+
+def test_stopping_twice_leaves_the_watchdog_at_rest() -> None:
+    """A command that is stopped more than once is forgotten once: the watchdog has nothing to chew on."""
+    script = process_module._Watchdog._SCRIPT
+    lines = "+ 1000001\n" + "- 1000001\n" * 64 + "+ 1000002\n- 1000002\n"
+
+    done = run(Command(argv=["sh", "-c", script], stdin=lines.encode()), timeout=20)
+
+    assert done.returncode == 0
+
+
+def test_a_started_command_is_stopped_twice_with_one_status() -> None:
+    """The second stop of a started command returns the status of the first."""
+    with start(sh("exit 7")) as process:
+        statuses = [stop(process, patience=5), stop(process)]
+
+    assert statuses == [7, 7]

@@ -10,7 +10,7 @@ import pytest
 from bundler.deploy.plan import Incoming, Look, Plan, make_plan
 from bundler.errors import HostKeyRefused, HostUnreachable, PlanRefused
 from bundler.model.contents import BlobEntry, Contents, FileEntry, TargetEntry, VolumeEntry
-from bundler.model.site import Gates, RepoHost, Site
+from bundler.model.site import Admit, Gates, RepoHost, Site
 from bundler.repohost.port import HostBlobs, HostFacts, HostRelease, Seen
 
 DEBIAN, UBUNTU = "debian-12-x86_64", "ubuntu-24.04-x86_64"
@@ -124,11 +124,13 @@ def test_a_release_for_fewer_targets_is_not_ready() -> None:
 
 def test_all_problems_of_all_hosts_are_told_at_once() -> None:
     """A plan lists what is wrong on every host, before anything is touched."""
-    hosts = [host(name) for name in ("full", "foreign", "ahead", "busy", "readonly", "other", "key")]
+    hosts = [
+        host(name, targets=(DEBIAN,)) for name in ("full", "foreign", "ahead", "busy", "readonly", "other", "key")
+    ]
     full, foreign, ahead, busy, readonly, other, key = hosts
     plan = planned(
         look(full, free=1000),
-        look(foreign, foreign=("os-releases",)),
+        look(foreign, foreign=("lost+found", "venvs")),
         look(ahead, seen={"demo-1": Seen(epoch=0, sequence=21, digest="e" * 64)}),
         look(busy, holder="process 5 on repo2"),
         look(readonly, writable=False),
@@ -170,7 +172,7 @@ def test_a_new_epoch_lets_lower_sequences_in() -> None:
 
 def test_a_separate_host_without_trust_is_a_problem() -> None:
     """Where the pushing user may not bring trust, somebody has to have put it there."""
-    plan = planned(look(trust=0, separate=True))
+    plan = planned(look(host(admit=Admit(user="admit")), trust=0))
 
     assert "trust" in plan.problems[0].what
 

@@ -3,20 +3,22 @@
     python injector.py SCENARIO FAULT DIRECTORY [STEP]
 
 A place is anything that changes what is on the disk: a file opened for writing, a piece written, fsync, rename,
-mkdir, remove, chmod, an exchange of two names. FAULT is ``kill`` (SIGKILL, in the middle of a piece), or an errno
-that the place fails with, once. Each time the state must be the old or the new one; a second, undisturbed run must
-end with the new one, and leave nothing lying about. Every STEP-th place is tried. Prints the count as JSON, or what
-was wrong.
+mkdir, remove, chmod, an exchange of two names. FAULT is ``kill`` (SIGKILL, in the middle of a piece), ``term``
+(SIGTERM, with what our command lines do about it), or an errno that the place fails with, once. Each time the state
+must be the old or the new one; a second, undisturbed run must end with the new one, and leave nothing lying about.
+Every STEP-th place is tried. Prints the count as JSON, or what was wrong.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import traceback
@@ -26,12 +28,18 @@ from typing import IO, Any
 from unittest import mock
 
 from bundler import files
+from bundler.cli import shell
+from bundler.cli.context import Output
+from bundler.deploy import audit
 from bundler.errors import BundlerError, SpaceError
 from bundler.store import cas
 from tests.faults.scenarios import SCENARIOS, Scenario
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate", "os.utime", "os.symlink"}
 FAILED, BROKEN = 3, 4
+#: With which status a run may end that was struck; every other fault is an errno.
+_ENDS = {"kill": (-signal.SIGKILL,), "term": (128 + signal.SIGTERM,)}
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Injector:
@@ -58,6 +66,10 @@ class Injector:
         torn = self._torn(files.unfinished_file)
         for module in (files, cas):
             mock.patch.object(module, "unfinished_file", torn).start()
+        mock.patch.object(audit, "appending", self._torn(files.appending)).start()
+        if self.fault == "term":
+            mock.patch.object(shell._Stop, "_say").start()
+            shell._stop_on_signals(Output())
 
     def _fsync(self, _handle: int) -> None:
         self.place("fsync")
@@ -67,7 +79,9 @@ class Injector:
             self.left -= 1
             if self.left != 0:
                 return
-        before()
+        # A signal tears no write: another thread may well go on until the handler ends us.
+        if self.fault != "term":
+            before()
         self.strike(what)
 
     def strike(self, what: str) -> None:
@@ -76,6 +90,9 @@ class Injector:
         os.close(handle)
         if self.fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "term":
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         number = getattr(errno, self.fault)
         raise OSError(number, os.strerror(number), what)
 
@@ -96,11 +113,11 @@ class Injector:
 
     def _torn(self, real: Callable[..., Any]) -> Callable[..., Any]:
         @contextlib.contextmanager
-        def unfinished_file(*arguments: Any, **options: Any) -> Iterator[Any]:
+        def torn(*arguments: Any, **options: Any) -> Iterator[Any]:
             with real(*arguments, **options) as file:
                 yield _Torn(file, self)
 
-        return unfinished_file
+        return torn
 
 
 def _path_of(handle: int) -> Path:
@@ -127,7 +144,24 @@ class _Torn:
 
 
 def attempt(work: Callable[[], object]) -> int:
-    """Do ``work`` in a process of its own and return its status: 0, FAILED, BROKEN, or minus the signal."""
+    """Do ``work`` in a process of its own and return its status: 0, FAILED, BROKEN, or minus the signal.
+
+    What it started has ended too by then: a far end may go on for a while after the near one was killed.
+    """
+    guard = os.fork()
+    if guard == 0:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        status = _attempt(work)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+        if status < 0:
+            os.kill(os.getpid(), -status)
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(guard, 0)[1])
+
+
+def _attempt(work: Callable[[], object]) -> int:
     pid = os.fork()
     if pid == 0:
         status = BROKEN
@@ -161,6 +195,13 @@ class Trial:
         self.new = scenario.state(self.root)
         assert self.old != self.new, "nothing changed"
 
+    def strike_all(self, first: int = 1, step: int = 1) -> int:
+        """Strike at every ``step``-th place from ``first`` on; return how many were struck."""
+        count = 0
+        while self.strike(first + count * step):
+            count += 1
+        return count
+
     def strike(self, number: int) -> bool:
         """Strike at one place; return False once there are no more."""
         self._renew()
@@ -176,7 +217,7 @@ class Trial:
             self._must(status, "the last run")
             return False
         where = f"{self.fault} at {number}: {injector.hit.read_text()}"
-        expected = (-signal.SIGKILL,) if self.fault == "kill" else (0, FAILED)
+        expected = _ENDS.get(self.fault, (0, FAILED))
         assert status in expected, f"{where}: status {status}"
         found = self.scenario.state(self.root)
         assert found in (self.old, self.new, *self.scenario.between), f"{where}: a mixture"
@@ -188,7 +229,8 @@ class Trial:
 
     def _renew(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
-        shutil.copytree(self.template, self.root, symlinks=True)
+        subprocess.run(["cp", "-a", self.template, self.root], check=True)
+        self.scenario.arrive(self.root)
 
     @staticmethod
     def _must(status: int, what: str) -> None:

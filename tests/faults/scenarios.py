@@ -9,6 +9,10 @@ from unittest import mock
 
 from bundler import files
 from bundler.bundle.writer import write_bundle
+from bundler.deploy.audit import AuditLog
+from bundler.deploy.audit_check import check_log
+from bundler.deploy.places import Places
+from bundler.deploy.trust_store import TrustStore, read_container
 from bundler.events import ignore
 from bundler.model.lock import Artifact, Lock, LockedPackage, VenvLock
 from bundler.model.target import known_target
@@ -16,6 +20,7 @@ from bundler.signing import sshkeygen
 from bundler.store.cas import Store, key_of
 from bundler.workflows.lock_files import find_lock, save_lock
 from bundler.workflows.sign import SignRequest, sign
+from bundler.workflows.trust import Change, Named, add_trust, look, new_trust, sign_trust
 from tests.bundle.conftest import make_sample
 
 _DATA = b"new content " * 5000
@@ -35,6 +40,9 @@ class Scenario:
 
     def prepare(self, root: Path) -> None:
         """Make the old state."""
+
+    def arrive(self, root: Path) -> None:
+        """Make the copy of the old state in ``root`` its own: where it has paths of itself."""
 
     def act(self, root: Path) -> None:
         """Turn the old state into the new one."""
@@ -157,6 +165,41 @@ class Sign(Scenario):
         return _tree(root / "bundle")
 
 
+class TrustWalk(Scenario):
+    """A site walks two trust documents forward: the first is kept before the second is looked at."""
+
+    between = ((1, 2),)
+
+    def prepare(self, root: Path) -> None:
+        keys = {name: root / name for name in ("carol", "alice")}
+        for name, key in keys.items():
+            sshkeygen.generate(key, name)
+        first = Change(
+            roots=(Named(name="carol", key=keys["carol"]),), signers=(Named(name="alice", key=keys["alice"]),)
+        )
+        new_trust(root / "trust", first)
+        sign_trust(root / "trust", keys["carol"], "carol", terminal=False)
+        digest = look(root / "trust").digest
+        store = TrustStore(self._places(root))
+        store.init(read_container(root / "trust" / "trust-0001"), digest)
+        for floor in (1, 2):
+            add_trust(root / "trust", Change(floors={"demo": floor}))
+            sign_trust(root / "trust", keys["carol"], "carol", terminal=False)
+
+    def act(self, root: Path) -> None:
+        TrustStore(self._places(root)).update(root / "trust")
+
+    def state(self, root: Path) -> Any:
+        store = TrustStore(self._places(root))
+        assert not check_log(AuditLog(self._places(root).log)).problems
+        store.current()
+        return tuple(version for version, _ in store.containers())
+
+    @staticmethod
+    def _places(root: Path) -> Places:
+        return Places(config=root / "etc", state=root / "var")
+
+
 def _two_renames(kind: type[Scenario]) -> Callable[[], Scenario]:
     """Return the scenario on a system that cannot exchange two names."""
 
@@ -176,4 +219,5 @@ SCENARIOS: Mapping[str, Callable[[], Scenario]] = {
     "lock": SaveLock,
     "lock-two-renames": _two_renames(SaveLock),
     "sign": Sign,
+    "trust-walk": TrustWalk,
 }

@@ -12,7 +12,7 @@ import pytest
 
 INJECTOR = Path(__file__).with_name("injector.py")
 FAULTS = ("kill", "ENOSPC", "EIO")
-SMALL = ("heal", "lock", "lock-two-renames", "put", "remember", "sign")
+SMALL = ("heal", "lock", "lock-two-renames", "put", "remember", "sign", "trust-walk")
 #: These have many places: each is tried in the slow run, every so manieth in the fast one.
 LARGE = ("bundle", "bundle-two-renames")
 

@@ -22,7 +22,6 @@ from bundler.model.sums import format_sums
 from bundler.model.trust import TRUST_NAMESPACE, Distrust, TrustDocument, TrustedSigner, trust_directory
 from bundler.model.trust_json import render
 from bundler.signing import sshkeygen
-from tests.core.conftest import terminal
 from tests.bundles import (
     DEBIAN,
     Keys,
@@ -34,6 +33,7 @@ from tests.bundles import (
     sampler,
     signed_bundle,
 )
+from tests.core.conftest import terminal
 
 __all__ = ["bundle", "installer", "keys", "make_bundle", "sample", "sampler", "signed_bundle", "terminal"]
 

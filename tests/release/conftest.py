@@ -67,7 +67,7 @@ class World:
 
     @property
     def bundle(self) -> Path:
-        (found,) = self.out.iterdir()
+        (found,) = (path.parent for path in self.out.glob("*/bundle.json"))
         return found
 
     @property

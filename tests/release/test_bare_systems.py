@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bundler.files import sha256_of
 from tests.bare import Bare
 from tests.release.conftest import World
 
@@ -41,6 +42,22 @@ def test_it_verifies(bare: Bare, installer: str, built: World) -> None:
     )
 
     assert "accepted" in done.stdout
+
+
+def test_it_applies_to_a_repo_on_the_same_host(bare: Bare, installer: str, built: World, tmp_path: Path) -> None:
+    """With trust begun and one local repo host, apply serves the release, and the site's own checks find it right."""
+    config = tmp_path / "here" / "etc"
+    config.mkdir()
+    (config / "site.yaml").write_text("name: bare\nrepo_hosts: [{name: repo, transport: local, root: /here/repo}]\n")
+    places = ("--config-dir", "/here/etc", "--state-dir", "/here/var")
+    digest = sha256_of(built.out / "trust-0001" / "SHA256SUMS")
+
+    bare.run(installer, "trust", "init", *places, "--root-digest", digest, "/stick")
+    bare.run(installer, "apply", "--yes", *places, "/stick")
+
+    assert "as it was signed" in bare.run(installer, "check", *places).stdout
+    served = tmp_path / "here" / "repo" / "os-releases"
+    assert len(list(served.rglob("*.tar.zst"))) == 3
 
 
 def test_it_travels_light(built: World) -> None:

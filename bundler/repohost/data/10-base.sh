@@ -39,23 +39,23 @@ case $role in
 esac
 # Requests that change something hold a lock.
 locked=' receive signed trust take_trust admit activate rollback prune pin unpin restore '
+# Requests that bytes follow.
+fed=' receive signed trust '
 
 say() { printf '=%s\n' "$1"; }
 
-# refuse STATUS MESSAGE: end the request
+# refuse STATUS MESSAGE: end the request; the whole conversation where bytes follow it, which are no request
+# It is said when all is put away: whoever hears it may ask again at once.
+refused=1
 refuse() {
+    leave
     printf 'no %s %s' "$1" "$2" | tr -c ' -~' '?' >&4
     printf '\n' >&4
-    exit 1
+    exit "$refused"
 }
 
-# give_up STATUS MESSAGE: end the whole conversation, because what follows on stdin is no request
-give_up() {
-    printf 'no %s %s' "$1" "$2" | tr -c ' -~' '?' >&4
-    printf '\n' >&4
-    exit 9
-}
-
+# What is only half made: it goes with the request.
+half=
 work=
 # scratch: make $work, a private directory that goes with the request
 scratch() { [ -n "$work" ] || work=$(mktemp -d) || refuse 63 "no room for temporary files"; }
@@ -92,7 +92,7 @@ held() {
     [ "$holder_host" != "$(uname -n)" ] || { [ "$holder_pid" != "$$" ] && [ -d "/proc/$holder_pid" ]; }
 }
 
-locked_by_us=
+our_words=
 # take_lock: hold this host. The lock appears by a rename, complete; one whose process has died is moved away.
 take_lock() {
     lock_place
@@ -100,7 +100,8 @@ take_lock() {
     mine=${lock%/*}/.lock-$$
     rm -rf -- "$mine"
     # A link, because one needs no room: prune works on a full disk.
-    mkdir -- "$mine" && ln -s -- "$(uname -n) $$ $(date +%s)" "$mine/owner" ||
+    words="$(uname -n) $$ $(date +%s)"
+    mkdir -- "$mine" && ln -s -- "$words" "$mine/owner" ||
         refuse 63 "no room for a lock in ${lock%/*}"
     tries=0
     until mv -T -- "$mine" "$lock" 2>/dev/null; do
@@ -112,7 +113,7 @@ take_lock() {
         mv -T -- "$lock" "$lock.stale-$$" 2>/dev/null || continue
         if held "$lock.stale-$$"; then mv -T -- "$lock.stale-$$" "$lock"; else rm -rf -- "$lock.stale-$$"; fi
     done
-    locked_by_us=1
+    our_words=$words
     # What a run that was killed on its way to the lock left behind.
     rm -rf -- "${lock%/*}"/.lock-*
     for mine in "$lock".stale-*; do held "$mine" || rm -rf -- "$mine"; done
@@ -121,14 +122,17 @@ take_lock() {
 # leave: what every request does at its end
 leave() {
     [ -z "$work" ] || rm -rf -- "$work"
-    [ -z "$locked_by_us" ] || rm -rf -- "$lock"
+    [ -z "$half" ] || rm -rf -- "$half"
+    [ -z "$our_words" ] || [ "$(readlink -- "$lock/owner" 2>/dev/null)" != "$our_words" ] || rm -rf -- "$lock"
 }
 
 # answer VERB ARGUMENT…: run one request
 answer() {
     trap leave EXIT
+    trap 'exit 9' HUP INT PIPE TERM
     verb=$1
     shift
+    case $fed in *" $verb "*) refused=9 ;; esac
     current_trust
     case $locked in *" $verb "*) take_lock ;; esac
     "do_$verb" "$@"
@@ -170,7 +174,7 @@ converse() {
             *" $1 "*) ;;
             *)
                 printf 'no 2 not a request of role %s: %s\n' "$role" "$1" | tr -c ' -~\n' '?'
-                continue
+                exit 9
                 ;;
         esac
         (answer "$@")

@@ -81,61 +81,58 @@ do_blobs() {
 # what they are called. Cut off, it leaves what came, to go on from.
 do_receive() {
     umask 077
-    plain "$1" && number "$2" || give_up 2 "no such transfer"
+    plain "$1" && number "$2" && [ "$2" -le 5000 ] || refuse 2 "no such transfer"
+    scratch
     folder=$inbox/$1
-    mkdir -p -- "$folder/new" "$folder/blobs" && cd -- "$folder/new" || give_up 83 "$folder cannot be made"
+    mkdir -p -- "$folder/new" "$folder/blobs" && chmod 755 -- "$inbox" "$folder" "$folder/blobs" &&
+        cd -- "$folder/new" || refuse 83 "$folder cannot be made"
     left=$2
     while [ "$left" -gt 0 ]; do
         IFS=' ' read -r digest size offset || exit 9
         digest_like "$digest" && number "$size" && number "$offset" && [ "$offset" -le "$size" ] ||
-            give_up 83 "the stream of blobs is garbled"
+            refuse 83 "the stream of blobs is garbled"
         if [ "$offset" -eq 0 ]; then
-            head -c "$size" >"$digest" || give_up 63 "no room for blob $digest"
+            head -c "$size" >"$digest" || refuse 63 "no room for blob $digest"
         else
             [ -f "$digest" ] || mv -f -- "$inbox"/*/new/"$digest" . 2>/dev/null
             truncate -s "$offset" -- "$digest" && head -c $((size - offset)) >>"$digest" ||
-                give_up 63 "no room for blob $digest"
+                refuse 63 "no room for blob $digest"
         fi
+        printf '%s  %s\n' "$digest" "$digest" >&3 || refuse 63 "no room for a list"
         left=$((left - 1))
-    done
-    settle "$folder"
+    done 3>"$work/list"
+    # A cut before the last blob is met by read, one within it only here.
+    [ "$2" -eq 0 ] || [ "$(stat -c %s -- "$digest")" = "$size" ] || exit 9
+    settle
 }
 
-# settle FOLDER: keep what is what it is called, drop and say the rest
+# settle: keep what is what $work/list calls it, drop and say the rest
 settle() {
-    set -- "$1" *
-    folder=$1
-    shift
-    [ "$1" != '*' ] || return 0
-    scratch
-    for digest do printf '%s  %s\n' "$digest" "$digest"; done >"$work/list" || refuse 63 "no room for a list"
     # Not --quiet: on a very old coreutils it hides what failed.
-    if ! sha256sum -c "$work/list" >"$work/said" 2>/dev/null; then
-        while IFS= read -r row; do
-            case $row in
-                *': OK') ;;
-                *)
-                    rm -f -- "${row%%:*}"
-                    say "${row%%:*}"
-                    ;;
-            esac
-        done <"$work/said"
-        set -- *
-        [ "$1" != '*' ] || return 0
-    fi
-    chmod 644 -- * && sync -f . && mv -f -t "$folder/blobs" -- * && sync -f "$folder/blobs" ||
+    sha256sum -c "$work/list" >"$work/said" 2>/dev/null
+    set --
+    while IFS= read -r row; do
+        case $row in
+            *': OK') set -- "$@" "${row%%:*}" ;;
+            *)
+                rm -f -- "${row%%:*}"
+                say "${row%%:*}"
+                ;;
+        esac
+    done <"$work/said"
+    [ $# -eq 0 ] || { chmod 644 -- "$@" && sync -f . && mv -f -t "$folder/blobs" -- "$@"; } ||
         refuse 63 "blobs cannot be kept in $folder"
 }
 
 # take_files FOLDER COUNT: so many times a line "NAME SIZE" and the bytes, into a fresh FOLDER
 take_files() {
     umask 077
-    rm -rf -- "$1.new" && mkdir -p -- "$1.new" || give_up 83 "$1 cannot be made"
+    rm -rf -- "$1.new" && mkdir -p -- "$1.new" || refuse 83 "$1 cannot be made"
     left=$2
     while [ "$left" -gt 0 ]; do
         IFS=' ' read -r name size || exit 9
-        plain "$name" && number "$size" || give_up 83 "the stream of files is garbled"
-        head -c "$size" >"$1.new/$name" || give_up 63 "no room for $name"
+        plain "$name" && number "$size" || refuse 83 "the stream of files is garbled"
+        head -c "$size" >"$1.new/$name" || refuse 63 "no room for $name"
         [ "$(stat -c %s -- "$1.new/$name")" = "$size" ] || exit 9
         left=$((left - 1))
     done
@@ -145,15 +142,15 @@ take_files() {
 
 # signed ID COUNT: the signed list of a bundle, its signatures and tables
 do_signed() {
-    plain "$1" && number "$2" || give_up 2 "no such transfer"
-    mkdir -p -- "$inbox/$1" && chmod 755 -- "$inbox" "$inbox/$1" || give_up 83 "$inbox/$1 cannot be made"
+    plain "$1" && number "$2" || refuse 2 "no such transfer"
+    mkdir -p -- "$inbox/$1" && chmod 755 -- "$inbox" "$inbox/$1" || refuse 83 "$inbox/$1 cannot be made"
     take_files "$inbox/$1/signed" "$2"
 }
 
 # trust VERSION COUNT: one trust document, to be looked at by take_trust
 do_trust() {
-    case $1 in [0-9][0-9][0-9][0-9]) ;; *) give_up 2 "no such version" ;; esac
-    number "$2" || give_up 2 "no such transfer"
-    mkdir -p -- "$inbox/.trust" && chmod 755 -- "$inbox" "$inbox/.trust" || give_up 83 "$inbox cannot be made"
+    case $1 in [0-9][0-9][0-9][0-9]) ;; *) refuse 2 "no such version" ;; esac
+    number "$2" || refuse 2 "no such transfer"
+    mkdir -p -- "$inbox/.trust" && chmod 755 -- "$inbox" "$inbox/.trust" || refuse 83 "$inbox cannot be made"
     take_files "$inbox/.trust/$1" "$2"
 }

@@ -31,44 +31,58 @@ rule() {
     number "$value" || refuse 75 "the rule $1 $2 is garbled"
 }
 
-# copy_files FROM TO: regular files with plain names only, so that what is judged cannot be changed any more
+# copy_files FROM TO: regular files with plain names only, so that what is judged cannot be changed any more. They are
+# nobody else's to read until they are known: the other user may have put a link in place of a file meanwhile.
 copy_files() {
-    mkdir -p -- "$2" || refuse 63 "$2 cannot be made"
     for path in "$1"/*; do
         plain "${path##*/}" && [ -f "$path" ] && [ ! -L "$path" ] || refuse 66 "${path##*/} is not a regular file"
-        cp -- "$path" "$2/" || refuse 63 "no room for ${path##*/}"
     done
-    chmod 755 -- "$2" && chmod 644 -- "$2"/* || refuse 83 "$2 cannot be written"
+    (umask 077 && mkdir -p -- "$2" && cp -t "$2" -- "$1"/*) 2>/dev/null || refuse 63 "$1 cannot be copied to $2"
 }
+
+# readable PATH…: for everybody
+readable() { chmod -R u=rwX,go=rX -- "$@" || refuse 83 "$1 cannot be written"; }
 
 # install_trust VERSION DIRECTORY [DIGEST]: take a document that follows the current one; the very first by its digest
 install_trust() {
     new=$trust_home/.partial-$1
     mkdir -p -- "$trust_home" && rm -rf -- "$trust_home"/.partial-* || refuse 83 "$trust_home cannot be written"
+    half=$new
     copy_files "$2" "$new"
     if [ -n "$trust" ]; then
         policy "$trust/policy.txt"
         verify -N trust@offline -n "$roots" -r "$trust/revoked_keys" "$trust/allowed_signers.root" "$new" ||
-            refuse 75 "trust $1 by the rules of $version: $said"
+            distrusted "trust $1 by the rules of $version: $said"
     elif [ -n "${3-}" ]; then
         found=$(sha256sum <"$new/SHA256SUMS") && [ "${found%% *}" = "$3" ] || refuse 75 "trust $1 is not $3"
     fi
+    for name in trust.json allowed_signers.root allowed_signers.bundle revoked_keys; do
+        [ -f "$new/$name" ] || refuse 75 "trust $1 has no $name"
+    done
     policy "$new/policy.txt"
     verify -N trust@offline -n "$roots" -r "$new/revoked_keys" "$new/allowed_signers.root" "$new" ||
-        refuse 75 "trust $1 by its own rules: $said"
+        distrusted "trust $1 by its own rules: $said"
     [ "$1" = "$(printf %04d "$numbered")" ] && [ "$numbered" -eq $((version + 1)) ] ||
         refuse 75 "trust $numbered does not follow $version"
+    readable "$new"
     sync -f "$new" && mv -T -- "$new" "$trust_home/$1" && sync -f "$trust_home" || refuse 83 "trust $1 cannot be kept"
+}
+
+# distrusted MESSAGE: the refusal after verify of a trust document
+distrusted() {
+    [ "$status" -ne 90 ] || refuse 90 "$said"
+    refuse 75 "$1"
 }
 
 # take_trust VERSION: accept a document from the inbox
 do_take_trust() {
     case $1 in [0-9][0-9][0-9][0-9]) ;; *) refuse 2 "no such version" ;; esac
-    [ ! -d "$trust_home/$1" ] || return 0
-    [ -n "$trust" ] || [ "$role" = both ] ||
-        refuse 74 "this host has no trust yet: its administrator runs bundle-repo trust-init"
-    install_trust "$1" "$inbox/.trust/$1"
-    rm -rf -- "$inbox/.trust/$1"
+    if [ ! -d "$trust_home/$1" ]; then
+        [ -n "$trust" ] || [ "$role" = both ] ||
+            refuse 74 "this host has no trust yet: its administrator runs bundle-repo trust-init"
+        install_trust "$1" "$inbox/.trust/$1"
+    fi
+    rm -rf -- "$inbox/.trust/$1" 2>/dev/null
     return 0
 }
 
@@ -94,7 +108,7 @@ timely() {
     rule epoch "$name"
     epoch=$value
     seen_epoch=0 seen_sequence=0 seen_digest=
-    [ ! -f "$home/seen/$line" ] || read -r seen_epoch seen_sequence seen_digest <"$home/seen/$line"
+    [ ! -f "$home/seen/$its_line" ] || read -r seen_epoch seen_sequence seen_digest <"$home/seen/$its_line"
     [ "$epoch" -gt "$seen_epoch" ] && return 0
     [ "$epoch" -eq "$seen_epoch" ] && [ "$sequence" -ge "$seen_sequence" ] ||
         refuse 76 "$id is older than $seen_sequence, which this host has admitted"
@@ -107,28 +121,14 @@ shelve() {
     cut -c1-64 -- "$partial"/signed/blobs-*.sha256 | sort -u >"$work/needed" &&
         for path in "$home"/blobs/??/*; do printf '%s\n' "${path##*/}"; done | sort -u >"$work/stored" &&
         comm -23 -- "$work/needed" "$work/stored" >"$work/wanted" || refuse 63 "no room for lists"
-    fresh=$home/blobs/.new
-    rm -rf -- "$fresh" && mkdir -p -- "$fresh" || refuse 83 "$fresh cannot be made"
     missing=0 first=
-    set --
     while IFS= read -r one; do
-        for path in "$inbox"/*/blobs/"$one"; do break; done
-        if [ -f "$path" ] && [ ! -L "$path" ]; then
-            set -- "$@" "$path"
-            [ $# -lt 500 ] || { bring "$@" && set --; }
-        else
-            missing=$((missing + 1))
-            first=${first:-$one}
-        fi
+        pushed "$one" && continue
+        missing=$((missing + 1))
+        first=${first:-$one}
     done <"$work/wanted"
     [ "$missing" -eq 0 ] || refuse 64 "$missing blobs are missing, the first: $first"
-    [ $# -eq 0 ] || bring "$@"
-    # In separate hands, what lies in the inbox is only what the pusher says it is.
-    if [ "$role" = admit ] && [ -s "$work/wanted" ]; then
-        while IFS= read -r one; do printf '%s  %s\n' "$one" "$one"; done <"$work/wanted" >"$work/list"
-        (cd -- "$fresh" && sha256sum -c "$work/list" >"$work/said" 2>/dev/null) ||
-            refuse 61 "blobs in the inbox are not what they are called"
-    fi
+    [ "$role" != admit ] || isolate
     shelf=
     set --
     while IFS= read -r one; do
@@ -137,19 +137,42 @@ shelve() {
             shelf=${one%"${one#??}"}
             set --
         fi
-        set -- "$@" "$fresh/$one"
+        pushed "$one"
+        set -- "$@" "$path"
     done <"$work/wanted"
     [ $# -eq 0 ] || put_away "$@"
     rm -rf -- "$fresh"
 }
 
-# bring PATH…: own blobs are moved, those of another user copied
-bring() {
-    if [ "$role" = admit ]; then
-        cp -t "$fresh" -- "$@" && chmod 644 -- "$fresh"/*
-    else
-        mv -f -t "$fresh" -- "$@"
-    fi || refuse 63 "no room for blobs in $home"
+# pushed DIGEST: find a blob that came in, into $path
+pushed() {
+    for path in "$fresh/$1" "$inbox"/*/blobs/"$1"; do
+        [ ! -f "$path" ] || [ -L "$path" ] || return 0
+    done
+    return 1
+}
+
+# isolate: copy the wanted blobs where their pusher cannot change them, and hash them: in separate hands, what lies in
+# the inbox is only what the pusher says it is
+isolate() {
+    mkdir -m 700 -- "$fresh" || refuse 83 "$fresh cannot be made"
+    set --
+    while IFS= read -r one; do
+        printf '%s  %s\n' "$one" "$one" >&3
+        pushed "$one"
+        set -- "$@" "$path"
+        if [ $# -ge 500 ]; then
+            cp -t "$fresh" -- "$@" || refuse 63 "no room for blobs in $home"
+            set --
+        fi
+    done <"$work/wanted" 3>"$work/list"
+    [ $# -eq 0 ] || cp -t "$fresh" -- "$@" || refuse 63 "no room for blobs in $home"
+    [ -s "$work/list" ] || return 0
+    (cd -- "$fresh" && sha256sum -c "$work/list" >"$work/said" 2>/dev/null) || {
+        rm -rf -- "$fresh"
+        refuse 61 "blobs in the inbox are not what they are called"
+    }
+    readable "$fresh"
 }
 
 # put_away PATH…: into the directory $shelf of the store
@@ -162,7 +185,7 @@ assemble() {
     mkdir -- "$partial/tree" || refuse 83 "$partial/tree cannot be made"
     sort -u -- "$partial"/signed/assemble-*.tsv >"$work/rows" || refuse 63 "no room for lists"
     rows_now
-    row_of "$line"
+    row_of "$its_line"
     same=$nl
     if [ "$active" != - ] && [ -d "$home/releases/$active/tree" ]; then
         tables files "$active" | sort -u >"$work/old" && sort -u -- "$partial"/signed/files-*.sha256 >"$work/new" ||
@@ -171,6 +194,7 @@ assemble() {
     fi
     folder=
     while IFS=$tab read -r kind path mode class content; do
+        case /$path/ in /.* | */../* | */./* | *//*) refuse 60 "the table of files is garbled" ;; esac
         at=$partial/tree/$path
         case $path in */*) parent=${at%/*} ;; *) parent=$partial/tree ;; esac
         if [ "$parent" != "$folder" ]; then
@@ -183,7 +207,7 @@ assemble() {
             *) refuse 60 "the table of files is garbled" ;;
         esac
     done <"$work/rows"
-    chmod -R u=rwX,go=rX -- "$partial/tree" || refuse 83 "$partial/tree cannot be written"
+    readable "$partial/tree"
     while IFS=$tab read -r kind path mode class content; do
         [ "$kind" = link ] || [ "$mode" = 0644 ] || chmod "$mode" -- "$partial/tree/$path" || refuse 83 "$path: mode"
     done <"$work/rows"
@@ -205,51 +229,77 @@ join_file() {
     done >"$at"
 }
 
+# prove RELEASE TARGET…: whether its signed list holds by this host's trust, and every file of its tree by that list
+prove() {
+    release=$1
+    shift
+    # Targets have no blanks: they come from a request.
+    options=
+    for target do options=$options' -t '$target; done
+    verify --tree "$release/tree" $options -n "$signers" -r "$trust/revoked_keys" "$trust/allowed_signers.bundle" \
+        "$release/signed"
+}
+
 # admit ID TARGET…: check a pushed bundle by this host's own trust, put its release together and prove every file
 do_admit() {
     id=$1
-    plain "$id" || refuse 2 "no such bundle"
     shift
+    plain "$id" && [ $# -gt 0 ] || refuse 2 "no such bundle"
     [ -n "$trust" ] || refuse 74 "this host has no trust yet"
     scratch
     policy "$trust/policy.txt"
     partial=$home/releases/.partial-$id
-    mkdir -p -- "$home/releases" "$home/seen" "$home/blobs" && rm -rf -- "$home"/releases/.partial-* ||
-        refuse 83 "$home cannot be written"
+    fresh=$home/blobs/.new
+    mkdir -p -- "$home/releases" "$home/seen" "$home/blobs" &&
+        rm -rf -- "$home"/releases/.partial-* "$home"/releases/.gone-* "$fresh" || refuse 83 "$home cannot be written"
     chmod 755 -- "$home" "$home/releases"
     [ -d "$inbox/$id/signed" ] || refuse 64 "nothing of $id was pushed here"
+    half=$partial
+    mkdir -m 700 -- "$partial" || refuse 63 "$partial cannot be made"
     copy_files "$inbox/$id/signed" "$partial/signed"
     verify -p -n "$signers" -r "$trust/revoked_keys" "$trust/allowed_signers.bundle" "$partial/signed" ||
         refuse "$status" "$id: $said"
+    readable "$partial/signed"
     facts_of "$partial/signed/release.txt"
-    line=$name-$release_version
-    [ "$id" = "$line-$sequence" ] || refuse 67 "$id calls itself $line-$sequence"
+    its_line=$name-$release_version
+    [ "$id" = "$its_line-$sequence" ] || refuse 67 "$id calls itself $its_line-$sequence"
     digest=$(sha256sum <"$partial/signed/SHA256SUMS") || refuse 83 "SHA256SUMS cannot be read"
     digest=${digest%% *}
     timely
-    options=
+    facts="digest $digest${nl}sequence $sequence${nl}epoch $epoch$nl"
     for target do
         case $known_targets in *" $target "*) ;; *) refuse 68 "$id has nothing for $target" ;; esac
-        options=$options' -t '$target
+        facts=${facts}target' '$target$nl
     done
-    shelve
-    assemble
-    # shellcheck disable=SC2086  # options are split on purpose; targets have no blanks
-    verify --tree "$partial/tree" $options -n "$signers" -r "$trust/revoked_keys" "$trust/allowed_signers.bundle" \
-        "$partial/signed" || refuse "$status" "$id: $said"
-    {
-        printf 'digest %s\nsequence %s\nepoch %s\nadmitted %s\n' "$digest" "$sequence" "$epoch" "$(date +%s)"
-        for target do printf 'target %s\n' "$target"; done
-        set -- $(du -sb -- "$partial/tree")
-        printf 'size %s\n' "$1"
-    } >"$partial/facts" && chmod 755 -- "$partial" && sync -f "$partial" || refuse 63 "no room for $id"
+    if ! stands "$@"; then
+        shelve
+        assemble
+        prove "$partial" "$@" || refuse "$status" "$id: $said"
+        keep "$@"
+    fi
+    rm -rf -- "$inbox/$id" 2>/dev/null
+    return 0
+}
+
+# stands TARGET…: whether the release is here already, whole
+stands() {
+    [ -f "$home/releases/$id/facts" ] || return 1
+    case $(cat -- "$home/releases/$id/facts") in
+        "${facts}admitted "*) prove "$home/releases/$id" "$@" ;;
+        *) return 1 ;;
+    esac
+}
+
+# keep: make $partial the release, and remember its sequence first
+keep() {
+    size=$(du -sb -- "$partial/tree") &&
+        printf '%sadmitted %s\nsize %s\n' "$facts" "$(date +%s)" "${size%%"$tab"*}" >"$partial/facts" &&
+        chmod 755 -- "$partial" && sync -f "$partial" || refuse 63 "no room for $id"
     printf '%s %s %s\n' "$epoch" "$sequence" "$digest" >"$home/.seen" && sync -f "$home" &&
-        mv -f -- "$home/.seen" "$home/seen/$line" || refuse 63 "the sequence of $line cannot be kept"
+        mv -f -- "$home/.seen" "$home/seen/$its_line" || refuse 63 "the sequence of $its_line cannot be kept"
     if [ -d "$home/releases/$id" ]; then
-        rm -rf -- "$home/releases/.gone-$id"
         mv -T -- "$home/releases/$id" "$home/releases/.gone-$id" || refuse 83 "$id cannot be replaced"
     fi
     mv -T -- "$partial" "$home/releases/$id" && sync -f "$home/releases" || refuse 83 "$id cannot be kept"
-    rm -rf -- "$home/releases/.gone-$id" "$inbox/$id" 2>/dev/null
-    return 0
+    rm -rf -- "$home/releases/.gone-$id"
 }

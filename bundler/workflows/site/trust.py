@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from bundler.deploy.places import Places
@@ -11,10 +10,9 @@ from bundler.deploy.trust_store import Trust, TrustStore, read_container
 from bundler.errors import UsageError
 from bundler.events import Emit, ignore
 from bundler.model.trust import Distrust
+from bundler.model.trust_json import FINGERPRINT
 from bundler.signing.chain import root_digest
-from bundler.signing.keys import parse_public_key
-
-_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+from bundler.signing.sshkeygen import public_key
 
 
 def init_trust(places: Places, medium: Path, digest: str, emit: Emit = ignore) -> Trust:
@@ -60,16 +58,19 @@ def distrust(places: Places, kind: str, value: str, reason: str) -> Trust:
     found = {
         "signer": lambda: Distrust(signers=(value,)),
         "key": lambda: Distrust(keys=(_key(value),)),
-        "bundle": lambda: Distrust(bundles=(root_digest(value.removeprefix("SHA256:")),)),
+        "bundle": lambda: Distrust(bundles=(root_digest(value),)),
     }[kind]()
     with hold(places):
         return TrustStore(places).add_distrust(found, reason)
 
 
 def _key(text: str) -> str:
-    """Return a key's fingerprint, given itself, the key or the file of a public key."""
-    if _FINGERPRINT.fullmatch(text):
+    """Return a key's fingerprint, given itself or the file of a public key."""
+    if FINGERPRINT.fullmatch(text):
         return text
-    path = Path(text)
-    line = path.read_text("utf-8", "replace") if len(text) < 1024 and path.is_file() else text  # noqa: PLR2004
-    return parse_public_key(line.strip()).fingerprint
+    if not Path(text).is_file():
+        raise UsageError(
+            f"{text!r} is neither a fingerprint nor the file of a public key",
+            hint="SHA256:… as bundle-install trust show lists it",
+        )
+    return public_key(Path(text)).fingerprint

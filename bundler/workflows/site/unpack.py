@@ -1,0 +1,216 @@
+"""Put venvs onto the host that this runs on: from a bundle, a repo host's URL, or a directory of archives."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.bundle.driver import feed_contents, feed_trusted
+from bundler.bundle.layout import NAMESPACE, SUMS
+from bundler.bundle.medium import open_medium
+from bundler.bundle.reader import Bundle
+from bundler.bundle.verification import Verification
+from bundler.deploy.download import download, fetch_text
+from bundler.deploy.facts import Fact, write_fact
+from bundler.deploy.layer_store import LAYERS
+from bundler.deploy.places import Places
+from bundler.deploy.unpack import Unpacked, UnpackRequest, unpack
+from bundler.deploy.venv_archive import SUFFIX, Archive, bundle_archive, file_archive
+from bundler.deploy.venv_switch import roll_back
+from bundler.errors import UsageError
+from bundler.events import Emit, Warned, ignore
+from bundler.files import make_directory
+from bundler.model.contents import Contents, VenvEntry
+from bundler.signing.allowed_signers import MAX_SIZE, parse_allowed_signers
+from bundler.signing.check import make_judge
+from bundler.signing.trust import Policy
+
+#: Where OpenStack-Ansible has its venvs.
+VENVS = Path("/openstack/venvs")
+_SUM = re.compile(rb"([0-9a-f]{64})  ?[^\n]*\n?")
+_MAX_SUM = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class VenvsRequest:
+    """Which venvs come from where; what vouches for them.
+
+    ``venvs``: names of archives without their suffix, of a bundle also names of venvs. ``source``: a bundle, or a URL
+    or a directory that holds archives. ``sha256``: of the archives, in the order of ``venvs``; a bundle is vouched for
+    by its signatures instead, of ``allowed_signers`` or else of the site's trust in ``places``.
+    """
+
+    venvs: tuple[str, ...]
+    source: str
+    places: Places
+    target: str = ""
+    sha256: tuple[str, ...] = ()
+    allowed_signers: Path | None = None
+    into: Path | None = None
+    link: str = ""
+    keep: int = 2
+    copy: bool = False
+    facts: tuple[Fact, ...] = ()
+
+
+def put_venvs(request: VenvsRequest, emit: Emit = ignore) -> tuple[Unpacked, ...]:
+    """Unpack venvs beside the old ones, switch to them, and write their facts.
+
+    Raises:
+        UsageError: Options that do not fit together, or a venv that the source does not have.
+        TrustError, BundleError, UnpackFailed: The bundle, an archive or this host does not do.
+        TransferFailed: The repo host does not give it.
+    """
+    _check(request)
+    with ExitStack() as stack:
+        if _is_bundle(request.source):
+            into, archives = stack.enter_context(_from_bundle(request))
+        else:
+            into = request.into or VENVS
+            archives = stack.enter_context(_from_archives(request, into, emit))
+        done = unpack(
+            UnpackRequest(into=into, link=request.link, keep=request.keep, copy=request.copy), archives, emit
+        )
+    for fact in request.facts:
+        write_fact(fact)
+    return done
+
+
+def put_back(venvs: Sequence[str], into: Path | None, facts: Sequence[Fact] = ()) -> tuple[Unpacked, ...]:
+    """Switch the links ``venvs`` to what they pointed to before.
+
+    Raises:
+        UnpackFailed: There is nothing to go back to.
+    """
+    directory = into or VENVS
+    done = tuple(
+        Unpacked(venv=name, path=roll_back(directory, name), link=directory / name, changed=True) for name in venvs
+    )
+    for fact in facts:
+        write_fact(fact)
+    return done
+
+
+def _check(request: VenvsRequest) -> None:
+    if request.link and len(request.venvs) > 1:
+        raise UsageError("--link names the link of one venv", hint="leave it out: links are called like the venvs")
+    if request.sha256 and len(request.sha256) != len(request.venvs):
+        raise UsageError(
+            f"{len(request.sha256)} digests for {len(request.venvs)} venvs", hint="--sha256 once for each"
+        )
+    if request.sha256 and _is_bundle(request.source):
+        raise UsageError("a bundle is vouched for by its signatures", hint="leave out --sha256")
+
+
+def _is_bundle(source: str) -> bool:
+    return not _is_url(source) and (Path(source).is_file() or (Path(source) / SUMS).is_file())
+
+
+def _is_url(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+@contextlib.contextmanager
+def _from_bundle(request: VenvsRequest) -> Iterator[tuple[Path, list[Archive]]]:
+    """Yield where a bundle's venvs belong, and their archives; blobs are checked as they are read."""
+    policy = _policy(request)
+    verification = Verification()
+    with open_medium(Path(request.source)) as medium:
+        feed_trusted(verification, medium, policy, make_judge(policy))
+        contents, _ = feed_contents(verification, medium)
+        bundle = Bundle(medium, contents, verification.digest)
+        venvs = [_venv(contents, name, request.target) for name in request.venvs]
+        places = {Path(venv.install_path).parent for venv in venvs}
+        if request.into is None and len(places) > 1:
+            raise UsageError("these venvs belong into several directories", hint="unpack them one by one")
+        yield request.into or places.pop(), [bundle_archive(bundle, venv) for venv in venvs]
+
+
+def _policy(request: VenvsRequest) -> Policy:
+    if request.allowed_signers is None:
+        from bundler.deploy.trust_store import TrustStore  # noqa: PLC0415  # a host with no trust does not need it
+
+        return TrustStore(request.places).policy()
+    with request.allowed_signers.open("rb") as file:
+        signers = parse_allowed_signers(file.read(MAX_SIZE + 1), str(request.allowed_signers))
+    return Policy(signers=signers, namespace=NAMESPACE, threshold=1)
+
+
+def _venv(contents: Contents, name: str, target: str) -> VenvEntry:
+    """Return the one venv called so; the name of its archive is as good."""
+    targets = [one.name for one in contents.targets]
+    if target not in (targets if len(targets) > 1 else ["", *targets]):
+        raise UsageError(
+            "for which target?" if not target else f"the bundle is not for {target}",
+            hint=f"--target, one of: {', '.join(targets)}",
+        )
+    venvs = [venv for venv in contents.venvs if venv.target == (target or targets[0])]
+    for venv in venvs:
+        if name in (venv.name, Path(venv.archive).name.removesuffix(SUFFIX)):
+            return venv
+    raise UsageError(f"the bundle has no venv {name!r}", hint=f"there are: {', '.join(one.name for one in venvs)}")
+
+
+@contextlib.contextmanager
+def _from_archives(request: VenvsRequest, into: Path, emit: Emit) -> Iterator[list[Archive]]:
+    """Yield the archives of a URL or a directory, their digests compared with what was given."""
+    if request.target:
+        raise UsageError("--target is for bundles", hint="give the directory of the target's archives")
+    cached: list[Path] = []
+    with ExitStack() as stack:
+        digests = request.sha256 or tuple(_beside(request.source, name, emit) for name in request.venvs)
+        paths = []
+        for name, digest in zip(request.venvs, digests, strict=True):
+            if _is_url(request.source):
+                paths.append(_fetched(f"{request.source.rstrip('/')}/{name}{SUFFIX}", into, digest))
+                cached.append(paths[-1])
+            else:
+                paths.append(Path(request.source) / f"{name}{SUFFIX}")
+        opened = []
+        for path in paths:
+            if not path.is_file():
+                raise UsageError(f"there is no {path}", hint="--from is the directory that holds it, or a bundle")
+            opened.append(stack.enter_context(path.open("rb")))
+        try:
+            with ThreadPoolExecutor() as pool:
+                archives = list(pool.map(file_archive, request.venvs, opened, digests))
+            yield archives
+        finally:
+            # Checked or damaged: neither is worth keeping. Only what is incomplete is gone on with.
+            for path in cached:
+                path.unlink(missing_ok=True)
+
+
+def _fetched(url: str, into: Path, digest: str) -> Path:
+    path = into / LAYERS / f"download-{digest}"
+    make_directory(path.parent)
+    download(url, path)
+    return path
+
+
+def _beside(source: str, name: str, emit: Emit) -> str:
+    """Return the digest that lies beside an archive: good against damage, not against whoever changed both."""
+    emit(
+        Warned(
+            message=f"{name}: nothing but the source itself vouches for this archive",
+            hint="give --sha256, or let the deployment host do it: bundle-install venv",
+        )
+    )
+    file = f"{name}{SUFFIX}.sha256"
+    if _is_url(source):
+        data = fetch_text(f"{source.rstrip('/')}/{file}", _MAX_SUM)
+    else:
+        try:
+            with (Path(source) / file).open("rb") as beside:
+                data = beside.read(_MAX_SUM)
+        except OSError as error:
+            raise UsageError(f"cannot read {file} in {source}: {error.strerror}", hint="give --sha256") from error
+    match = _SUM.fullmatch(data)
+    if match is None:
+        raise UsageError(f"{file} holds no SHA-256", hint="give --sha256")
+    return match[1].decode()

@@ -1,0 +1,84 @@
+"""The conversation: what is sent first, what counts as an answer, and logins that are restricted to one command."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bundler.errors import BundlerError, HostRefused, TransferFailed
+from bundler.repohost.intake import look
+from bundler.repohost.script import full_text, short_text
+from bundler.repohost.wire import WireOptions, open_wire
+from tests.repohost.handmade import GROUP, OWNER
+from tests.repohost.killer import ShellTransport
+from tests.repohost.pushing import wired
+
+
+def test_what_a_second_run_sends_is_small() -> None:
+    """The script that starts a conversation stays below 45 kB."""
+    assert len(short_text().encode()) <= 45_000
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("text", [full_text, short_text])
+def test_the_script_parses(shell: str, text: object) -> None:
+    """Both forms of the script are what both shells take."""
+    assert callable(text)
+
+    done = subprocess.run([shell, "-n"], input=text(), text=True, capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("word", ["two words", "line\nend", "", "é"])
+def test_a_request_is_words(root: Path, word: str) -> None:
+    """What would be another request, or none, is refused before it is sent."""
+    with wired(root) as wire, pytest.raises(HostRefused, match="cannot be part of a request"):
+        wire.ask("hello", word)
+
+
+@pytest.mark.parametrize("path", ["relative", "/two\nlines"])
+def test_a_root_is_an_absolute_path_of_one_line(path: str) -> None:
+    """Anything else is refused before the far end is asked."""
+    with pytest.raises(HostRefused, match="cannot be a root"):
+        open_wire(ShellTransport(), WireOptions(root=path))
+
+
+@pytest.mark.parametrize(
+    ("command", "rule", "said"),
+    [
+        ("echo Welcome", HostRefused, "greets with 'Welcome'"),
+        ("echo bundle-repo 2", HostRefused, "of another version"),
+        ("sh -c 'echo nothing here >&2; exit 1'", HostRefused, "nothing here"),
+        ("true", TransferFailed, ""),
+        ("echo no 88 wait", BundlerError, "wait"),
+    ],
+)
+def test_another_far_end_is_not_talked_to(root: Path, command: str, rule: type[BundlerError], said: str) -> None:
+    """A login that greets as something else, or not at all, is refused."""
+    with pytest.raises(rule) as caught, wired(root, command=command):
+        pass
+
+    assert said in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_login_restricted_to_the_script_ignores_what_it_is_asked_to_run(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The options of its own command line count; SSH_ORIGINAL_COMMAND and what would be sent do not."""
+    script = tmp_path / "bundle-repo"
+    script.write_text(full_text())
+    evil = tmp_path / "evil"
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", f"touch {evil}")
+    command = shlex.join(["sh", str(script), str(root), OWNER, GROUP, "push"])
+
+    with wired(tmp_path / "ignored", command=command) as wire:
+        facts = look(wire)
+        with pytest.raises(HostRefused, match="not a request of role push"):
+            wire.ask("activate", "demo-1-1")
+
+    assert facts.trust == 0
+    assert not evil.exists()
