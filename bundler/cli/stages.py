@@ -27,6 +27,7 @@ TITLES = {
     "stage": "Copy from the medium",
     "look": "Look at hosts",
     "push": "Push and prove",
+    "unpack": "Unpack venvs",
     "activate": "Activate",
     "visible": "Look at followers",
     "rollback": "Go back",

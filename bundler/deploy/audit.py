@@ -11,6 +11,7 @@ Events and their facts (all are added to; readers take what is there):
 
     trust initialised   version, digest, root_signers
     trust updated       version, digest, medium
+    trust refused       medium, rule, message
     distrust            signers, keys, bundles, reason
     verified            bundle, sha256sums, signers, threshold, trust_version, targets, media, copied
     refused             rule, exit_code, message; where known bundle, sha256sums, media

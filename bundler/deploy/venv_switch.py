@@ -35,7 +35,10 @@ def switch(link: Path, venv: Path, record: VenvRecord) -> bool:
     if before == venv.name:
         return False
     # First the memory, then the switch: a kill between them is mended by a rerun.
-    replace(record, previous=before or "").save(venv)
+    files.sweep(venv)
+    remembered = replace(record, previous=before or "")
+    if read_record(venv) != remembered:
+        remembered.save(venv)
     files.replace_link(link, venv.name)
     return True
 

@@ -100,7 +100,9 @@ def _problems(document: TrustDocument) -> Iterable[Problem]:
         if count > 1:
             yield Problem(where=name, what=f"is listed twice as a {role} signer")
     for role, threshold in (("root", document.root_threshold), ("bundle", document.bundle_threshold)):
-        able = [signer.name for signer in document.signers if signer.role == role and signer.keys]
+        # A key that is listed and revoked does not count.
+        listed = [signer for signer in document.signers if signer.role == role]
+        able = [signer.name for signer in listed if set(signer.keys) - set(document.revoked_keys)]
         if not 1 <= threshold <= len(able):
             yield Problem(where=f"thresholds.{role}", what=f"{threshold} of {len(able)} {role} signers cannot be")
     yield from _key_problems(document)
@@ -108,8 +110,6 @@ def _problems(document: TrustDocument) -> Iterable[Problem]:
 
 def _key_problems(document: TrustDocument) -> Iterable[Problem]:
     owners = _owners(document)
-    for key in sorted(set(owners) & set(document.revoked_keys)):
-        yield Problem(where=f"key …{key[-12:]}", what=f"{owners[key][0].name}'s key is trusted and revoked")
     for key, signers in owners.items():
         if len(signers) > 1:
             names = sorted({signer.name for signer in signers})

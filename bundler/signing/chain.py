@@ -168,7 +168,8 @@ def _policy(document: TrustDocument, role: Role, distrust: Distrust) -> Policy:
         for key in map(parse_public_key, signer.keys)
         if key.fingerprint not in distrust.keys
     )
-    able = {signer.principal for signer in signers}
+    revoked = frozenset(parse_public_key(key).blob for key in document.revoked_keys)
+    able = {signer.principal for signer in signers if signer.key.blob not in revoked}
     if len(able) < threshold:
         raise TrustRefused(
             f"{threshold} {role} signers must sign, still trusted here: {', '.join(sorted(able)) or 'nobody'}",
@@ -176,7 +177,6 @@ def _policy(document: TrustDocument, role: Role, distrust: Distrust) -> Policy:
             if role == "bundle"
             else "ask whoever holds the root keys; without them a new beginning is needed",
         )
-    revoked = frozenset(parse_public_key(key).blob for key in document.revoked_keys)
     return Policy(signers=signers, namespace=namespace, threshold=threshold, revoked=revoked)
 
 

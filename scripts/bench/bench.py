@@ -190,7 +190,7 @@ def measure(manifest: Path, work: Path) -> list[Line]:
     print("build again, nothing changed ...", flush=True)
     again = ours("build", str(manifest), *build, env=env)
     print(f"  {again.wall:.1f} s; lock, warm: {relock.wall:.1f} s; peak: {first.peak / 1e6:.0f} MB", flush=True)
-    (bundle,) = (work / "dist").iterdir()
+    bundle = next((work / "dist").glob("*/bundle.json")).parent
     pins = pins_of(work / "bench.lock", work)
     print("the naive script ...", flush=True)
     naive_wall, naive_bytes = naive(pins, work)

@@ -10,14 +10,25 @@ from typing import Any
 
 import pytest
 
-from bundler.bundle.layout import SUMS
+from bundler.bundle.layout import NAMESPACE, SUMS
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.places import Places
 from bundler.deploy.trust_store import TrustStore, read_container, versions_in
 from bundler.errors import BundlerError, FormatError, TrustRefused, UsageError
-from bundler.events import Event
+from bundler.events import Event, ignore
 from bundler.signing.chain import bootstrap
-from bundler.workflows.trust import Change, Named, Written, add_trust, export_trust, look, new_trust, sign_trust
+from bundler.signing.development import development_key
+from bundler.workflows.trust import (
+    Change,
+    Named,
+    Written,
+    add_trust,
+    export_development_trust,
+    export_trust,
+    look,
+    new_trust,
+    sign_trust,
+)
 from tests.trust.conftest import Ceremony, digest_of, put
 
 
@@ -279,3 +290,28 @@ def test_what_no_quorum_signed_is_passed_over_with_a_word(
 
     assert ["trust 2 on the medium is not" in str(event) for event in said] == [True]
     assert store.current().document.floors == {}
+
+
+def test_the_development_key_can_be_trusted_at_a_site(places: Places, medium: Path, tmp_path: Path) -> None:
+    """A document that a site can begin with lies beside the bundle; a second build changes nothing."""
+    key = development_key(tmp_path / "config", NAMESPACE, ignore)
+
+    digest = export_development_trust(key, medium)
+    again = export_development_trust(key, medium)
+
+    assert again == digest
+    TrustStore(places).init(read_container(medium / "trust-0001"), digest)
+    assert [signer.principal for signer in TrustStore(places).policy().signers] == ["development"]
+
+
+def test_the_development_key_stays_out_of_the_trust_of_others(team: Team, medium: Path, tmp_path: Path) -> None:
+    """Where a team's documents lie, a build with the development key leaves them and gives no digest."""
+    team.begin("r1")
+    team.sign("r1")
+    export_trust(team.directory, medium)
+    before = read_container(medium / "trust-0001")
+
+    digest = export_development_trust(development_key(tmp_path / "config", NAMESPACE, ignore), medium)
+
+    assert digest == ""
+    assert read_container(medium / "trust-0001") == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,7 @@ def walk(path: Path, data: bytes) -> tuple[list[str], str]:
 
 def test_frames_are_found_without_decoding(tmp_path: Path) -> None:
     """Raw, repeated and compressed blocks, with and without checksum: each frame has the digest of its bytes."""
-    import os as system
-
-    contents = [b"", b"x", bytes(1 << 20), system.urandom(300_000), b"abc" * 200_000]
+    contents = [b"", b"x", bytes(1 << 20), os.urandom(300_000), b"abc" * 200_000]
     frames = [
         zstandard.ZstdCompressor(level=level, write_checksum=checksum).compress(data)
         for data in contents

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bundler.deploy.places import Places
+from bundler.deploy.state import hold
 from bundler.deploy.venv_switch import roll_back
 from bundler.errors import Busy, SpaceError, UnpackFailed
 from tests.unpack.conftest import SHARED, SITE, Host, layer, own_frame, tree
@@ -136,9 +138,6 @@ def test_a_full_disk_leaves_the_old(host: Host, monkeypatch: pytest.MonkeyPatch)
 
 def test_two_runs_do_not_meet(host: Host) -> None:
     """A second run into the same directory is told who holds it."""
-    from bundler.deploy.places import Places
-    from bundler.deploy.state import hold
-
     with hold(Places(state=host.venvs / ".layers")), pytest.raises(Busy):
         host.put("nova-1", SHARED)
 

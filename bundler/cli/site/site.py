@@ -1,4 +1,4 @@
-"""`bundle-install site`: check, sample, schema."""
+"""`bundle-install site`: check, sample, schema, host-script."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bundler.cli.examples import epilog
 from bundler.cli.site_options import site_options
 from bundler.deploy.places import Places
 from bundler.model.site_reference import site_sample, site_schema
+from bundler.repohost.script import full_text
 from bundler.workflows.site.site import check_site
 
 
@@ -57,3 +58,11 @@ def show_sample(output: Output) -> None:
 def show_schema(output: Output) -> None:
     """Print the JSON Schema of site.yaml, for editors."""
     output.data(site_schema())
+
+
+@command.command("host-script", epilog=epilog("bundle-install site host-script > bundle-repo"))
+@click.pass_obj
+def host_script(output: Output) -> None:
+    """Print the script of a repo host, to be installed where a login may run nothing else."""
+    text = full_text()
+    output.show({"script": text}, lambda: output.out(text.rstrip("\n")))

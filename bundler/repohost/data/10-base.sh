@@ -81,15 +81,24 @@ lock_place() {
     if [ "$role" = push ]; then lock=$inbox/.lock; else lock=$home/lock; fi
 }
 
-# held: whether the process that the lock names, not this one, still runs; what another host holds is held
+# started PID: when that process began, in ticks since the boot, into $began; false without such a process
+started() {
+    began=
+    IFS= read -r row 2>/dev/null <"/proc/$1/stat" || return 1
+    # Field 22; the second one, in parentheses, is the only one that may hold anything.
+    set -- ${row##*) }
+    began=${20-}
+}
+
+# held: whether the process that the lock names, not this one, still runs; what another host holds is held. After a
+# reboot its number belongs to another process, which began at another time.
 held() {
     holder='somebody'
     said=$(readlink -- "$1/owner" 2>/dev/null) || return 1
-    holder_host=${said%% *} holder_since=${said##* }
-    holder_pid=${said#* }
-    holder_pid=${holder_pid%% *}
-    holder="process $holder_pid on $holder_host since $holder_since"
-    [ "$holder_host" != "$(uname -n)" ] || { [ "$holder_pid" != "$$" ] && [ -d "/proc/$holder_pid" ]; }
+    set -- $said
+    holder="process ${2-} on ${1-} since ${3-}"
+    [ "${1-}" = "$(uname -n)" ] || return 0
+    [ "${2-}" != "$$" ] && started "${2-}" && [ "$began" = "${4-$began}" ]
 }
 
 our_words=
@@ -100,7 +109,8 @@ take_lock() {
     mine=${lock%/*}/.lock-$$
     rm -rf -- "$mine"
     # A link, because one needs no room: prune works on a full disk.
-    words="$(uname -n) $$ $(date +%s)"
+    started "$$" || :
+    words="$(uname -n) $$ $(date +%s) $began"
     mkdir -- "$mine" && ln -s -- "$words" "$mine/owner" ||
         refuse 63 "no room for a lock in ${lock%/*}"
     tries=0

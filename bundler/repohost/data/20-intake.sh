@@ -65,14 +65,20 @@ do_hello() {
     return 0
 }
 
+# sizes WORD DIRECTORY PATTERN: the blobs there; in parts and by short names, because a command line has an end
+sizes() (
+    cd -- "$2" 2>/dev/null || return 0
+    for digit in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do
+        stat -c "=$1 %n %s" -- "$digit"$3 2>/dev/null
+    done
+)
+
 # blobs: what is here, complete and in part
 do_blobs() {
-    for digit in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do
-        stat -c '=complete %n %s' -- "$home"/blobs/"$digit"?/* 2>/dev/null
-    done
+    sizes complete "$home/blobs" '?/*'
     for push in "$inbox"/*/; do
-        stat -c '=complete %n %s' -- "$push"blobs/* 2>/dev/null
-        stat -c '=partial %n %s' -- "$push"new/* 2>/dev/null
+        sizes complete "${push}blobs" '*'
+        sizes partial "${push}new" '*'
     done
     return 0
 }
@@ -144,7 +150,17 @@ take_files() {
 do_signed() {
     plain "$1" && number "$2" || refuse 2 "no such transfer"
     mkdir -p -- "$inbox/$1" && chmod 755 -- "$inbox" "$inbox/$1" || refuse 83 "$inbox/$1 cannot be made"
+    [ "$role" != push ] || clear_out "$1"
     take_files "$inbox/$1/signed" "$2"
+}
+
+# clear_out ID: remove pushes that were admitted, but this one; the admitting login may not
+clear_out() {
+    for push in "$inbox"/*/; do
+        push=${push%/}
+        push=${push##*/}
+        [ "$push" = "$1" ] || [ ! -f "$home/releases/$push/facts" ] || rm -rf -- "$inbox/$push"
+    done
 }
 
 # trust VERSION COUNT: one trust document, to be looked at by take_trust

@@ -187,7 +187,7 @@ assemble() {
     rows_now
     row_of "$its_line"
     same=$nl
-    if [ "$active" != - ] && [ -d "$home/releases/$active/tree" ]; then
+    if [ -n "$shares" ] && [ "$active" != - ] && [ -d "$home/releases/$active/tree" ]; then
         tables files "$active" | sort -u >"$work/old" && sort -u -- "$partial"/signed/files-*.sha256 >"$work/new" ||
             refuse 63 "no room for lists"
         same=$nl$(comm -12 -- "$work/old" "$work/new" | cut -c67-)$nl
@@ -273,12 +273,29 @@ do_admit() {
     done
     if ! stands "$@"; then
         shelve
+        shares=1
         assemble
-        prove "$partial" "$@" || refuse "$status" "$id: $said"
+        prove "$partial" "$@" || again "$@"
         keep "$@"
     fi
     rm -rf -- "$inbox/$id" 2>/dev/null
     return 0
+}
+
+# again TARGET…: after a refusal, put it together anew without what has rotted here since it came: blobs go, so that a
+# rerun sends them, and files of the active release are not linked
+again() {
+    [ "$status" -eq 61 ] || refuse "$status" "$id: $said"
+    bad=$(bad_blobs ".partial-$id" && printf '%s' "$bad") || exit 1
+    for one in $bad; do
+        blob "$one"
+        rm -f -- "$home/blobs/$blob" || refuse 83 "blob $one cannot be removed"
+    done
+    [ -z "$bad" ] || refuse 64 "blobs of $id had rotted here and were removed: $bad"
+    rm -rf -- "$partial/tree"
+    shares=
+    assemble
+    prove "$partial" "$@" || refuse "$status" "$id: $said"
 }
 
 # stands TARGET…: whether the release is here already, whole

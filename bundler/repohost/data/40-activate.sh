@@ -11,8 +11,8 @@ rows_now() {
     rows=
     [ -L "$home/active" ] || return 0
     [ -f "$home/active/lines" ] || refuse 83 "$home/active/lines is missing: what is served here is unknown"
-    while IFS=' ' read -r line active previous; do
-        rows=$rows$line' '$active' '$previous$nl
+    while IFS= read -r row; do
+        rows=$rows$row$nl
     done <"$home/active/lines"
 }
 
@@ -258,7 +258,8 @@ survey() {
     for push in "$inbox"/*/; do
         id=${push%/}
         id=${id##*/}
-        [ "$id" != '*' ] || continue
+        # What another login pushed is its own to remove.
+        [ "$id" != '*' ] && [ -w "$push" ] || continue
         times=$(stat -c %Y -- "$push" "$push"*/) || refuse 83 "$push cannot be read"
         touched=0
         for at in $times; do

@@ -40,9 +40,9 @@ _MAX_SUM = 4096
 class VenvsRequest:
     """Which venvs come from where; what vouches for them.
 
-    ``venvs``: names of archives without their suffix, of a bundle also names of venvs. ``source``: a bundle, or a URL
-    or a directory that holds archives. ``sha256``: of the archives, in the order of ``venvs``; a bundle is vouched for
-    by its signatures instead, of ``allowed_signers`` or else of the site's trust in ``places``.
+    ``venvs``: names of archives without their suffix, of a bundle also names of venvs. ``source``: a bundle, or a
+    URL or directory of archives. ``sha256``: of the archives, in the order of ``venvs``; a bundle has signatures
+    instead, which ``allowed_signers`` or the site's trust in ``places`` judges.
     """
 
     venvs: tuple[str, ...]

@@ -1,0 +1,40 @@
+"""The injector of tests/faults on an unpack: ``python killing.py FAULT DIRECTORY STEP``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.faults import injector
+from tests.faults.scenarios import Scenario
+from tests.unpack.conftest import SHARED, Host, layer, tree
+
+
+class Unpack(Scenario):
+    """A second version of a venv comes beside the first, with a layer of its own."""
+
+    def prepare(self, root: Path) -> None:
+        Host(root).put("nova-1", SHARED, layer({"n.py": "1"}))
+
+    def act(self, root: Path) -> None:
+        Host(root).put("nova-2", SHARED, layer({"n.py": "2"}), keep=0)
+
+    def state(self, root: Path) -> Any:
+        return tree((root / "venvs" / "nova").resolve())
+
+    def leftovers(self, root: Path) -> list[str]:
+        old = [str(path) for path in root.rglob("nova-1") if path.is_dir()]
+        return [*super().leftovers(root), *old]
+
+
+def main() -> None:
+    fault, directory, step = sys.argv[1:]
+    vars(injector)["SCENARIOS"] = {"unpack": Unpack}
+    injector._CHANGES.add("os.link")
+    sys.argv = ["injector", "unpack", fault, directory, step]
+    injector.main()
+
+
+if __name__ == "__main__":
+    main()
