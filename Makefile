@@ -45,8 +45,8 @@ check: $(ENV) ## style, types, layers, generated pages, release notes
 format: $(ENV) ## put the code into the house style
 	@$(BIN)/ruff check --fix-only . && $(BIN)/ruff format .
 
-bench: $(ENV) ## measure against the naive script, in one run
-	@$(BIN)/python scripts/bench/bench.py
+bench: $(ENV) ## measure against stock tools and the naive script, in one run
+	@$(BIN)/python scripts/bench/bench.py; first=$$?; for part in verify apply unpack; do $(BIN)/python scripts/bench/$$part.py || first=1; done; exit $$first
 
 docs: $(ENV) ## write the generated reference pages
 	@$(BIN)/python scripts/reference

@@ -25,7 +25,7 @@ _WRITABLE = 0o222
 
 
 class LayerStore:
-    """The layers beside the venvs in ``venvs``. One run at a time changes it; its threads share it."""
+    """The layers beside the venvs in ``venvs``. One run at a time changes it."""
 
     def __init__(self, venvs: Path) -> None:
         self.root = venvs / LAYERS
@@ -37,18 +37,21 @@ class LayerStore:
         place = self.root / digest
         return place.is_dir() and all(map(_untouched, _files(place)))
 
-    def add(self, digest: str, pieces: Iterable[bytes], into: Path) -> None:
-        """Unpack a layer below the unfinished directory ``into``; it has no name yet.
+    @staticmethod
+    def unpack(digest: str, pieces: Iterable[bytes], into: Path) -> None:
+        """Unpack a layer below the unfinished directory ``into``. Several processes may do so at a time.
 
         Raises:
             IntegrityError: It is damaged, or has what no layer has.
         """
-        place = into / digest
-        extraction = Extraction(place, read_only=True)
+        extraction = Extraction(into / digest, read_only=True)
         extraction.add(pieces)
         if extraction.has_links:
             raise IntegrityError(f"layer {digest} has a symbolic link")
-        self._fresh[digest] = place
+
+    def add(self, digests: Iterable[str], into: Path) -> None:
+        """Take layers that were unpacked below ``into``; they have no names yet."""
+        self._fresh |= {digest: into / digest for digest in digests}
 
     def name_all(self) -> None:
         """Give the layers that were added their names; the caller has synced them."""

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from bundler import files
 from bundler.archive.extract import Extraction, checked_path
@@ -32,9 +31,11 @@ from bundler.deploy.venv_record import VenvRecord, read_record, venvs_in
 from bundler.deploy.venv_switch import check_link, forget_old, linked_to, switch
 from bundler.errors import IntegrityError, UnpackFailed
 from bundler.events import Emit, ItemFinished, StageAdvanced, StageFinished, StageStarted, ignore
+from bundler.process import in_processes
 
 STAGE = "unpack"
-T = TypeVar("T")
+#: A process more is worth its while for so many layers or venvs.
+_WORTH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +154,11 @@ def _place(request: UnpackRequest, store: LayerStore, jobs: Sequence[_Job], emit
             tree.chmod(0o755)
             _copy(job, tree) if request.copy else _link(job, store, tree)
             job.record.save(tree)
+
+        _in_parallel(request.workers, make, list(zip(jobs, trees, strict=True)))
+        for job in jobs:
             emit(ItemFinished(stage=STAGE, item=job.path.name))
             emit(StageAdvanced(stage=STAGE))
-
-        _in_parallel(request.workers, make, jobs, trees)
         # 4
         files.sync_file_system(request.into)
         # 5
@@ -174,10 +176,10 @@ def _fetch_layers(request: UnpackRequest, store: LayerStore, jobs: Sequence[_Job
     missing = [(digest, *place) for digest, place in wanted.items() if digest not in known]
 
     def fetch(digest: str, archive: Archive, place: int) -> None:
-        store.add(digest, archive.decoded(place), spare)
+        store.unpack(digest, archive.decoded(place), spare)
 
-    if missing:
-        _in_parallel(request.workers, fetch, *zip(*missing, strict=True))
+    _in_parallel(request.workers, fetch, missing)
+    store.add((digest for digest, *_ in missing), spare)
     return known
 
 
@@ -198,10 +200,19 @@ def _copy(job: _Job, tree: Path) -> None:
     extraction.finish()
 
 
-def _in_parallel(workers: int | None, action: Callable[..., T], *arguments: Sequence[object]) -> None:
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for _ in pool.map(action, *arguments):
-            pass
+def _in_parallel(workers: int | None, action: Callable[..., None], arguments: Sequence[tuple[object, ...]]) -> None:
+    """Call ``action`` with each of ``arguments``: in processes, because making files keeps one Python busy."""
+    count = min(workers or len(os.sched_getaffinity(0)), len(arguments) // _WORTH)
+
+    def part(number: int) -> None:
+        for one in arguments[number::count]:
+            action(*one)
+
+    if count > 1:
+        in_processes([partial(part, number) for number in range(count)])
+    else:
+        for one in arguments:
+            action(*one)
 
 
 def _activate(request: UnpackRequest, job: _Job, known: frozenset[str]) -> Unpacked:

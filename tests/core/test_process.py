@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bundler import process as process_module
 from bundler.clock import pause, stopwatch
 from bundler.errors import CommandFailed, SpaceError, ToolMissing
-from bundler.process import Command, end_children, redact, run, start, stop, tail, which
+from bundler.process import Command, end_children, in_processes, redact, run, start, stop, tail, which
 
 if TYPE_CHECKING:
     from tests.core.conftest import Terminal
@@ -290,3 +290,42 @@ def test_a_started_command_is_stopped_twice_with_one_status() -> None:
         statuses = [stop(process, patience=5), stop(process)]
 
     assert statuses == [7, 7]
+
+
+def _refuse() -> None:
+    raise SpaceError("full", hint="free some")
+
+
+def test_parts_run_in_processes_of_their_own(tmp_path: Path) -> None:
+    """Every part runs, none of them in our process, and what one raises is raised here with all it says."""
+    parts = [lambda name=name: (tmp_path / name).write_text(str(os.getpid())) for name in "ab"]
+
+    in_processes(parts)
+    with pytest.raises(SpaceError, match="full") as raised:
+        in_processes([_refuse, lambda: None])
+
+    pids = {(tmp_path / name).read_text() for name in "ab"}
+    assert len(pids - {str(os.getpid())}) == 2
+    assert raised.value.hint == "free some"
+
+
+def test_a_part_that_is_killed_is_an_error() -> None:
+    """A part that ends by a signal is said to have failed."""
+    with pytest.raises(CommandFailed, match="ended with -9"):
+        in_processes([lambda: os.kill(os.getpid(), signal.SIGKILL)])
+
+
+def test_no_part_outlives_a_kill_of_us(tmp_path: Path) -> None:
+    """After kill -9 of us the parts end too."""
+    script = (
+        "import os, sys, time; from pathlib import Path; from bundler.process import in_processes\n"
+        "def part():\n    Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)\n"
+        "in_processes([part])\n"
+    )
+    place = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", script, str(place)]) as us:
+        while not place.exists() or not place.read_text():
+            pause(0.02)
+        us.kill()
+
+    assert gone(int(place.read_text()))

@@ -8,17 +8,19 @@ from typing import Any
 
 from tests.faults import injector
 from tests.faults.scenarios import Scenario
-from tests.unpack.conftest import SHARED, Host, layer, tree
+from tests.unpack.conftest import SHARED, Host, archive_of, layer, tree
 
 
 class Unpack(Scenario):
     """A second version of a venv comes beside the first, with a layer of its own."""
 
     def prepare(self, root: Path) -> None:
-        Host(root).put("nova-1", SHARED, layer({"n.py": "1"}))
+        host = Host(root)
+        host.put("nova-1", SHARED, layer({"n.py": "1"}))
+        host.archive("nova-2", archive_of(SHARED, layer({"n.py": "2"})))
 
     def act(self, root: Path) -> None:
-        Host(root).put("nova-2", SHARED, layer({"n.py": "2"}), keep=0)
+        Host(root).unpack("nova-2", keep=0)
 
     def state(self, root: Path) -> Any:
         return tree((root / "venvs" / "nova").resolve())
