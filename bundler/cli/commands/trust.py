@@ -51,8 +51,7 @@ def _changes(function: F) -> F:
     "new",
     epilog=epilog(
         "bundle-build trust new trust --root alice-root=alice-root.pub --signer builder=builder.pub",
-        "bundle-build trust new trust --root a=a.pub --root b=b.pub --root c=c.pub --root-threshold 2 \\",
-        "    --signer builder=builder.pub --signer alice=alice.pub --threshold 2",
+        "bundle-build trust new trust --root a=a.pub --root b=b.pub --root-threshold 2 --signer builder=builder.pub",
     ),
 )
 @_DIRECTORY

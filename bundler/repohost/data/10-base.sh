@@ -88,6 +88,8 @@ started() {
     # Field 22; the second one, in parentheses, is the only one that may hold anything.
     set -- ${row##*) }
     began=${20-}
+    # What has died stays visible until its parent looks.
+    case ${1-} in [ZX]*) return 1 ;; esac
 }
 
 # held: whether the process that the lock names, not this one, still runs; what another host holds is held. After a
