@@ -55,9 +55,16 @@ def check_http(url: str, served: Iterable[Served]) -> tuple[Difference, ...]:
         return tuple(sorted((one for one in found if one), key=lambda one: one.path))
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A host that sends us elsewhere does not serve the file itself."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing: the redirect is the answer."""
+
+
 def _check(url: str, wanted: Served) -> Difference | None:
     # No proxy of the environment: the host itself is asked.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
     try:
         with opener.open(f"{url}/{quote(wanted.path)}", timeout=_PATIENCE) as reply:
             digest, left = hashlib.sha256(), wanted.size + 1

@@ -31,7 +31,7 @@ from bundler.clock import now
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.places import Places
 from bundler.deploy.staging import Staging
-from bundler.deploy.state import SiteState, read_state
+from bundler.deploy.state import SiteState, hold, read_state
 from bundler.deploy.trust_store import Trust, TrustStore
 from bundler.errors import BundlerError
 from bundler.events import Emit, Warned, ignore
@@ -45,7 +45,8 @@ from bundler.signing.check import make_judge
 class IntakeRequest:
     """The media, and where the site's trust and state lie. ``site`` None: no targets, no limits are known.
 
-    ``copy``: into private staging; otherwise nothing is written. ``deep``: decode everything too, which reads twice.
+    ``copy``: into private staging, by a run that holds the site; otherwise nothing of the bundle is written. New
+    trust documents are kept in any case. ``deep``: decode everything too, which reads twice.
     """
 
     media: tuple[Path, ...]
@@ -86,14 +87,32 @@ def take_in(request: IntakeRequest, emit: Emit = ignore, ask: Ask | None = None)
         log.append("refused", {**facts, "rule": error.rule, "exit_code": error.exit_code, "message": error.message})
         raise
     signers = list(taken.verified.quorum.signers)
-    log.append("verified", {**facts, "signers": signers, "targets": list(taken.targets)})
+    single = facts["threshold"] == 1
+    log.append("verified", {**facts, "signers": signers, "targets": list(taken.targets), "single_signer": single})
+    if single:
+        warning = Warned(
+            message=f"one signer is enough at this site: signed by {', '.join(signers)} (single signer)"
+            if len(signers) > 1
+            else f"one signer is enough at this site: {signers[0]} alone vouches for it (single signer)"
+        )
+        emit(warning)
+        taken = replace(taken, warnings=(*taken.warnings, warning))
     return taken
+
+
+def _new_trust(request: IntakeRequest, store: TrustStore, emit: Emit) -> tuple[int, ...]:
+    """Keep the new trust documents of the media. Whoever copies holds the site already; others do meanwhile."""
+    version = store.current().document.version
+    if all(max(store.available(path), default=0) <= version for path in request.media):
+        return tuple(number for path in request.media for number in store.update(path, emit))
+    with nullcontext() if request.copy else hold(request.places):
+        return tuple(number for path in request.media for number in store.update(path, emit))
 
 
 def _take_in(request: IntakeRequest, emit: Emit, ask: Ask | None, facts: dict[str, Any]) -> TakenIn:
     # 1: trust first: a bundle may be signed by whom only the newest document trusts.
     store = TrustStore(request.places)
-    versions = tuple(number for path in request.media for number in store.update(path, emit))
+    versions = _new_trust(request, store, emit)
     trust, policy = store.current(), store.policy()
     facts |= {"trust_version": trust.document.version, "threshold": policy.threshold}
     if not sshkeygen.available():

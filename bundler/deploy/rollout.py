@@ -7,7 +7,7 @@ the others are only looked at.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +25,9 @@ from bundler.repohost import intake, releases
 from bundler.repohost.port import HostFacts
 
 T = TypeVar("T")
+
+#: Writes down at once what a host has done; called in the threads that talk to the hosts.
+Note = Callable[[str, Outcome], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +66,11 @@ def _both(admit: HostFacts, push: HostFacts) -> HostFacts:
 class Rollout:
     """One apply after its plan. The methods are called in their order; ``outcomes`` is what stands so far."""
 
-    def __init__(self, fleet: Fleet, plan: Plan, release: Release, emit: Emit = ignore) -> None:
+    def __init__(self, fleet: Fleet, plan: Plan, release: Release, note: Note, emit: Emit = ignore) -> None:
         self._fleet = fleet
         self._plan = plan
         self._release = release
+        self._note = note
         self._emit = emit
         self._plans = {host.host: host for host in plan.hosts}
         self._outcomes: dict[str, Outcome] = {}
@@ -103,6 +107,7 @@ class Rollout:
 
         def switch(session: Session) -> None:
             releases.activate(session.admit, self._plan.id)
+            self._write_down("activated", session.host.name, active=self._plan.id)
 
         def see(session: Session) -> None:
             found = active_release(intake.look(session.admit), self._plan.line)
@@ -111,6 +116,7 @@ class Rollout:
                     f"it does not see the release that {self._plans[session.host.name].writer} activated",
                     hint="is the shared root mounted there? see shared_root in site.yaml",
                 )
+            self._write_down("activated", session.host.name, active=self._plan.id)
 
         self._activated(self._fleet.stage("activate", switch, self._writers("proved")))
         self._follow()
@@ -120,7 +126,10 @@ class Rollout:
         """Let the hosts that this run switched serve again what they served before."""
 
         def back(session: Session) -> str:
-            return releases.rollback(session.admit, self._plan.line, self._plans[session.host.name].active)
+            name = session.host.name
+            active = releases.rollback(session.admit, self._plan.line, self._plans[name].active)
+            self._write_down("rolled back", name, active=active)
+            return active
 
         names = [name for name in self._writers("activated") if self._plans[name].active]
         for answer in self._fleet.stage("rollback", back, names):
@@ -134,7 +143,10 @@ class Rollout:
         """Remove what retention no longer keeps. What fails is warned of: the release is served all the same."""
 
         def prune_one(session: Session) -> int:
-            return releases.prune(session.admit, self._plans[session.host.name].pruned)
+            name = session.host.name
+            freed = releases.prune(session.admit, self._plans[name].pruned)
+            self._write_down("pruned", name, freed=freed)
+            return freed
 
         names = [one.host for one in self.outcomes if one.serving and self._plans[one.host].pruned]
         for answer in self._fleet.stage("prune", prune_one, names):
@@ -174,6 +186,9 @@ class Rollout:
                 self._set(answer.host.name, state="activated", active=self._plan.id)
             else:
                 self._set(answer.host.name, state="failed", error=answer.error)
+
+    def _write_down(self, event: str, name: str, **changes: object) -> None:
+        self._note(event, dataclasses.replace(self._outcomes[name], **changes))  # type: ignore[arg-type]
 
     def _set(self, name: str, **changes: object) -> None:
         known = self._outcomes.get(name, Outcome(host=name, state="failed", active=self._plans[name].active))

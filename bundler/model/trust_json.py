@@ -28,7 +28,7 @@ MAX_TRUST_JSON = 1 << 20
 MAX_VERSION = 9999
 BUNDLE_NAMESPACE = "bundle@offline"
 _SIGNER = re.compile(r"[a-z0-9-]{1,32}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,99}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,99}")
 #: A key as ssh-keygen -l shows it.
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 #: A key type and its base64; the comment is left out.

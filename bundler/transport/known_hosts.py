@@ -121,7 +121,7 @@ def read_known_hosts(path: Path) -> KnownHosts:
         HostKeyRefused: The file cannot be read, or a ``@revoked`` line cannot be understood.
     """
     try:
-        lines = path.read_text("utf-8", "replace").splitlines()
+        lines = path.read_text("utf-8", "replace").split("\n")
     except FileNotFoundError:
         lines = []
     except OSError as error:

@@ -11,6 +11,7 @@ import pytest
 
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.kept import kept_releases
+from bundler.deploy.receipts import known_hosts_state
 from bundler.deploy.rollout import Rollout
 from bundler.deploy.state import hold, read_state
 from bundler.errors import Busy, FleetStopped, InterruptedByUser, PartlyApplied, PlanRefused, SequenceRefused
@@ -296,3 +297,24 @@ def test_the_plan_can_be_declined(scene: Scene) -> None:
         apply(ApplyRequest(media=(bundle,), places=scene.places), lambda _: False)
 
     assert list(scene.root("a").iterdir()) == []
+
+
+def test_what_a_killed_run_activated_is_in_the_log(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped before its end, a run has written down what it activated; a rerun adds what the log lacks."""
+    scene.site(scene.local("a"))
+    bundle = scene.bundle(1)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bundler.workflows.site.apply._ended", killed)
+        with pytest.raises(KeyboardInterrupt):
+            scene.apply(bundle)
+    first = known_hosts_state(scene.places)
+    scene.places.log.unlink()
+    scene.apply(bundle)
+    second = known_hosts_state(scene.places)
+
+    assert [held.bundle for host in first for held in host.active] == [f"{LINE}-1"]
+    assert [held.bundle for host in second for held in host.active] == [f"{LINE}-1"]

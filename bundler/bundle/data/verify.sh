@@ -167,7 +167,7 @@ while IFS= read -r line; do
     printf '%s\n' "$line" >&3
 done <"$private/sums" 3>"$private/present"
 for target in $targets; do
-    for name in release.txt "files-$target.sha256" "assemble-$target.tsv"; do
+    for name in release.txt "blobs-$target.sha256" "files-$target.sha256" "assemble-$target.tsv"; do
         [ -e "$name" ] || refuse 64 "$name is missing"
     done
 done

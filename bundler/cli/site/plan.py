@@ -22,7 +22,9 @@ EXAMPLES = epilog("bundle-install plan /media/stick", "bundle-install plan /medi
 @site_options
 @click.pass_obj
 def command(output: Output, /, media: tuple[Path, ...], places: Places) -> None:
-    """Check the bundle on MEDIUM and say what applying it would do to each repo host. Nothing is changed.
+    """Check the bundle on MEDIUM and say what applying it would do to each repo host.
+
+    No host is changed. Here, new trust documents on MEDIUM are kept and the audit log gets a line.
 
     Exit status 82: a host is in no state for it (all problems are listed). 80: more hosts cannot be reached than
     gates.max_failed allows; apply would bring the release to the others and activate it on none.

@@ -194,7 +194,10 @@ converse() {
             0) printf 'ok\n' ;;
             1) ;;
             9) exit 9 ;;
-            *) printf 'no 83 %s ended unexpectedly\n' "$1" ;;
+            *)
+                printf 'no 83 %s ended unexpectedly\n' "$1"
+                case $1 in receive | signed | trust) exit 9 ;; esac
+                ;;
         esac
     done
 }

@@ -259,7 +259,7 @@ survey() {
         id=${push%/}
         id=${id##*/}
         # What another login pushed is its own to remove.
-        [ "$id" != '*' ] && [ -w "$push" ] || continue
+        [ "$id" != '*' ] && [ "$role" != admit ] && [ -w "$push" ] || continue
         times=$(stat -c %Y -- "$push" "$push"*/) || refuse 83 "$push cannot be read"
         touched=0
         for at in $times; do
@@ -273,7 +273,10 @@ survey() {
             id=${table%/signed/*}
             case $table in
                 "$home"/releases/*) gone=$going ;;
-                *) gone=$pushes ;;
+                *)
+                    [ "$role" != admit ] || continue
+                    gone=$pushes
+                    ;;
             esac
             case $gone in *" ${id##*/} "*) continue ;; esac
             [ ! -e "$table" ] || cut -c1-64 -- "$table" || exit 1

@@ -306,7 +306,12 @@ receive_again() {
     for path in "$inbox"/*/blobs/"$1"; do
         [ -f "$path" ] && [ ! -L "$path" ] || continue
         fresh=$home/blobs/.mended
-        cp -- "$path" "$fresh" && found=$(sha256sum <"$fresh") && [ "${found%% *}" = "$1" ] || continue
+        rm -f -- "$fresh"
+        (umask 077 && cp -P -- "$path" "$fresh") && [ -f "$fresh" ] && [ ! -L "$fresh" ] &&
+            found=$(sha256sum <"$fresh") && [ "${found%% *}" = "$1" ] || {
+            rm -f -- "$fresh"
+            continue
+        }
         chmod 644 -- "$fresh" && chown "$owner:$group" -- "$fresh" && mkdir -p -- "$home/blobs/${blob%/*}" &&
             mv -fT -- "$fresh" "$home/blobs/$blob" && return 0
     done
@@ -331,7 +336,7 @@ do_restore() {
         publish
         tidy "$keep_views"
     fi
-    rm -rf -- "$inbox/$1" 2>/dev/null || :
+    [ "$role" = admit ] || rm -rf -- "$inbox/$1" 2>/dev/null || :
 }
 
 # fetch DIGEST…: each blob as a line "DIGEST SIZE" and its bytes

@@ -59,15 +59,23 @@ class Checked:
         require_all(self.answers, "the check")
 
 
+#: How the far end says that nobody's signature is there any more.
+_UNSIGNED = "(0 signatures)"
+
+
 def check(request: CheckRequest, emit: Emit = ignore) -> Checked:
     """Check all hosts at once; the audit log gets what was found."""
     places = request.places
 
     def look(session: Session) -> tuple[Difference, ...]:
         checked = releases.check_all(session.admit)
-        for release, why in checked.refused.items():
-            emit(Warned(message=f"{session.host.name}: trust of today refuses {release}: {why}"))
         found = checked.differences
+        for release, why in checked.refused.items():
+            if _UNSIGNED in why:
+                found += (Difference(kind="removed", path=f".bundles/releases/{release}/signed", detail=why),)
+            else:
+                # Keys change; what was installed by their trust stays, and is told.
+                emit(Warned(message=f"{session.host.name}: trust of today refuses {release}: {why}"))
         if request.http and session.host.url:
             found += check_http(session.host.url, _served(places, intake.look(session.admit), emit))
         return found

@@ -1,4 +1,4 @@
-"""What would applying a bundle do to each repo host? Nothing is changed, here or there."""
+"""What would applying a bundle do to each repo host? No host is changed; new trust documents are kept here."""
 
 from __future__ import annotations
 

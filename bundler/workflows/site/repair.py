@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bundler.bundle.sticks import Ask
 from bundler.deploy.audit import AuditLog
-from bundler.deploy.fleet import Answer, open_fleet, require_all
+from bundler.deploy.fleet import Answer, choose_hosts, open_fleet, require_all
 from bundler.deploy.intake import IntakeRequest, take_in
 from bundler.deploy.mend import Mender
 from bundler.deploy.places import Places
@@ -60,9 +60,11 @@ def repair(request: RepairRequest, emit: Emit = ignore, ask: Ask | None = None) 
     places = request.places
     with hold(places):
         if request.media:
-            site = read_site(places)
-            take_in(IntakeRequest(media=request.media, places=places, site=site, copy=True), emit, ask)
-        with open_fleet(places, request.hosts, emit) as (_, fleet):
+            wanted = IntakeRequest(media=request.media, places=places, site=read_site(places), copy=True)
+            take_in(wanted, emit, ask)
+        # Any host of the site may have the blobs that a named one lacks.
+        with open_fleet(places, (), emit) as (site, fleet):
+            named = {host.name for host in choose_hosts(site, request.hosts)}
             looks = fleet.stage("look", lambda session: intake.look(session.admit))
             facts = {one.host.name: one.value for one in looks if one.value is not None}
             mender = Mender(places, fleet, facts)
@@ -72,10 +74,12 @@ def repair(request: RepairRequest, emit: Emit = ignore, ask: Ask | None = None) 
                 sound = not differences and mender.is_sound(session)
                 return Mended(differences=differences, sent=0 if sound else mender.mend(session))
 
-            answers = fleet.stage("repair", mend, fleet.writers(facts))
+            answers = fleet.stage("repair", mend, fleet.writers(named & facts.keys()))
     log = AuditLog(places.log)
     for one in answers:
         if one.value is not None:
             log.append("repaired", {"host": one.host.name, "files": one.value.differences, "bytes": one.value.sent})
-    away = tuple(Answer[Mended](host=one.host, error=one.error) for one in looks if one.error is not None)
+    away = tuple(
+        Answer[Mended](host=one.host, error=one.error) for one in looks if one.error and one.host.name in named
+    )
     return Repaired(answers=(*answers, *away))

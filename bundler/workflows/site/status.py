@@ -46,6 +46,6 @@ def _last_checks(places: Places) -> dict[str, LastCheck]:
         count = record.facts.get("differences")
         if record.event == "checked" and isinstance(count, int):
             found[str(record.facts.get("host"))] = LastCheck(time=record.time, differences=count)
-        elif record.event == "repaired":
+        elif record.event in ("repaired", "activated", "rolled back"):
             found.pop(str(record.facts.get("host")), None)
     return found
