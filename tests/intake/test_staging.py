@@ -175,6 +175,10 @@ def test_a_medium_pulled_while_it_is_copied(bundle: Path, plant: SiteBench, watc
         def __init__(self, file: IO[bytes]) -> None:
             self.file, self.left = file, 1
 
+        def close(self) -> None:
+            self.file.close()
+            super().close()
+
         def readinto(self, buffer: Any, /) -> int:
             if not self.left:
                 raise OSError(errno.EIO, "Input/output error")
