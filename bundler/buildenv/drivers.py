@@ -8,7 +8,7 @@ from typing import Any
 
 from stevedore import ExtensionManager
 
-from bundler.buildenv.port import BuildEnvironment
+from bundler.buildenv.port import BuildEnvironment, EnvironmentSpec
 from bundler.errors import UsageError
 from bundler.model.target import Target
 
@@ -35,6 +35,20 @@ def choose_environments(name: str, targets: Iterable[Target], scratch: Path) -> 
         if _same_system(target, own.target) and Path(target.python.executable).exists():
             found.setdefault(target.name, driver(scratch, target=target))
     return found
+
+
+def open_environment(spec: EnvironmentSpec) -> BuildEnvironment:
+    """Return the environment that ``spec`` says, in any process.
+
+    Raises:
+        UsageError: There is no such driver; the hint names those that are there.
+    """
+    manager: ExtensionManager[Any] = ExtensionManager(namespace=NAMESPACE, invoke_on_load=False)
+    if spec.driver not in manager.names():
+        known = ", ".join(sorted(set(manager.names())))
+        raise UsageError(f"there is no build environment {spec.driver!r}", hint=f"known: {known}")
+    opened: BuildEnvironment = manager[spec.driver].plugin.open(spec)
+    return opened
 
 
 def _same_system(one: Target, other: Target) -> bool:

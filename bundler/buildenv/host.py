@@ -22,7 +22,7 @@ from installer.utils import Scheme
 
 from bundler.buildenv import bubblewrap, limits
 from bundler.buildenv.host_target import host_target
-from bundler.buildenv.port import HOME, OUTPUT, TEMPORARY, VENV, BuildCommand, Workspace
+from bundler.buildenv.port import HOME, OUTPUT, TEMPORARY, VENV, BuildCommand, EnvironmentSpec, Workspace
 from bundler.errors import BuildEnvironmentError, CommandFailed
 from bundler.files import room_for
 from bundler.model.target import Target
@@ -43,10 +43,20 @@ class HostEnvironment:
         self._isolate = isolate
         self._target = target
 
+    @classmethod
+    def open(cls, spec: EnvironmentSpec) -> HostEnvironment:
+        """Return the environment of ``spec``."""
+        return cls(spec.scratch, target=spec.target)
+
     @cached_property
     def target(self) -> Target:
         """Return the host's own target, probed once."""
         return self._target or host_target()
+
+    @property
+    def spec(self) -> EnvironmentSpec:
+        """Return what opens the same environment in another process."""
+        return EnvironmentSpec(driver=self.name, target=self.target, scratch=self._scratch)
 
     @cached_property
     def isolated(self) -> bool:

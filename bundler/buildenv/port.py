@@ -55,10 +55,33 @@ class BuildCommand:
     limits: Limits = field(default_factory=Limits)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSpec:
+    """Which build environment, as a plain value: any process of this host opens the same one from it.
+
+    ``system`` is the root of the file system that builds see, ``image`` a container's image. ``identity`` is a digest
+    of what is installed there, empty for this host: it goes into the key of every wheel. ``emulated``: the target's
+    programs run under an emulator, so they take many times as long.
+    """
+
+    driver: str
+    target: Target
+    scratch: Path
+    system: Path = Path("/")
+    image: str = ""
+    identity: str = ""
+    emulated: bool = False
+
+
 class BuildEnvironment(Protocol):
     """Where wheels of one target are compiled."""
 
     name: str
+
+    @property
+    def spec(self) -> EnvironmentSpec:
+        """Return what opens the same environment in another process."""
+        ...
 
     @property
     def target(self) -> Target:
