@@ -7,29 +7,20 @@ with the same minimal environment, and :meth:`HostEnvironment.describe` says wha
 from __future__ import annotations
 
 import sys
-import zipfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
-
-from installer import install
-from installer.destinations import SchemeDictionaryDestination
-from installer.exceptions import InstallerError
-from installer.records import RecordEntry
-from installer.sources import WheelFile
-from installer.utils import Scheme
 
 from bundler.buildenv import bubblewrap, limits
+from bundler.buildenv.environment import BUILD_ROOT, SYSTEM_PATH, make_directories, variables, with_umask
 from bundler.buildenv.host_target import host_target
-from bundler.buildenv.port import HOME, OUTPUT, TEMPORARY, VENV, BuildCommand, EnvironmentSpec, Workspace
+from bundler.buildenv.port import HOME, VENV, BuildCommand, EnvironmentSpec, Workspace
+from bundler.buildenv.wheel_install import install_wheels
 from bundler.errors import BuildEnvironmentError, CommandFailed
-from bundler.files import room_for
 from bundler.model.target import Target
 from bundler.process import Command, run
 
 _NOT_ISOLATED = ("network", "file system", "process tree", "build path (mapped away in C and C++ only)")
-_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 class HostEnvironment:
@@ -70,19 +61,17 @@ class HostEnvironment:
 
     def create(self, root: Path, wheels: Mapping[str, Path]) -> Workspace:
         """Make the directories, the venv and its wheels; see :class:`bundler.buildenv.port.BuildEnvironment`."""
-        workspace = Workspace(root=root, seen_at=bubblewrap.BUILD_ROOT if self.isolated else PurePosixPath(root))
-        for part in (HOME, TEMPORARY, OUTPUT):
-            (root / part).mkdir()
+        workspace = Workspace(root=root, seen_at=BUILD_ROOT if self.isolated else PurePosixPath(root))
+        make_directories(root)
         self._make_venv(root)
-        for filename in sorted(wheels):
-            _install(filename, wheels[filename], workspace, self.target.python.version)
+        install_wheels(wheels, workspace, self.target.python.version)
         return workspace
 
     def _make_venv(self, root: Path) -> None:
         options = ["--no-seed", "--no-download", "--no-periodic-update", "--no-vcs-ignore", "--activators", "bash"]
         argv = [sys.executable, "-I", "-m", "virtualenv", "--quiet", *options]
         argv += ["--app-data", str(self._scratch / "virtualenv"), "--python", self.target.python.executable]
-        env = {"PATH": _SYSTEM_PATH, "LC_ALL": "C.UTF-8", "HOME": str(root / HOME)}
+        env = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", "HOME": str(root / HOME)}
         env["VIRTUALENV_CONFIG_FILE"] = "/dev/null"
         try:
             run(Command(argv=[*argv, str(root / VENV)], env=env), timeout=300)
@@ -97,63 +86,15 @@ class HostEnvironment:
         argv = [*limits.prefix(command.limits)]
         if self.isolated:
             argv += bubblewrap.arguments(workspace.root, command.cwd)
-        argv += ["/bin/sh", "-c", 'umask 022; exec "$@"', "sh", *command.argv]
+        argv += with_umask(command.argv)
         cwd = workspace.root if self.isolated else Path(command.cwd)
         env = self._environment(workspace, command)
         run(Command(argv=argv, env=env, cwd=cwd), log=command.log, timeout=command.limits.wall_seconds)
 
     def _environment(self, workspace: Workspace, command: BuildCommand) -> dict[str, str]:
-        seen = workspace.seen_at
-        env = {
-            "HOME": str(seen / HOME),
-            "LANG": "C.UTF-8",
-            "LC_ALL": "C.UTF-8",
-            "PATH": f"{seen / VENV / 'bin'}:{_SYSTEM_PATH}",
-            "PYTHONHASHSEED": "0",
-            "PYTHONNOUSERSITE": "1",
-            "PIP_NO_INDEX": "1",
-            "SOURCE_DATE_EPOCH": str(command.epoch),
-            "TMPDIR": str(seen / TEMPORARY),
-            "TZ": "UTC",
-            "VIRTUAL_ENV": str(seen / VENV),
-            **command.env,
-        }
+        env = variables(workspace, command)
         if not self.isolated:
             for name in ("CFLAGS", "CXXFLAGS"):
-                mapping = f"-ffile-prefix-map={workspace.root}={bubblewrap.BUILD_ROOT}"
+                mapping = f"-ffile-prefix-map={workspace.root}={BUILD_ROOT}"
                 env[name] = f"{env.get(name, '')} {mapping}".strip()
         return env
-
-
-class _Destination(SchemeDictionaryDestination):
-    """A destination that gives fixed modes: installer itself flips the umask of the whole process."""
-
-    def write_to_fs(self, scheme: Scheme, path: str, stream: BinaryIO, is_executable: bool) -> RecordEntry:
-        entry = super().write_to_fs(scheme, path, stream, is_executable=False)
-        self._path_with_destdir(scheme, path).chmod(0o755 if is_executable else 0o644)
-        return entry
-
-
-def _destination(workspace: Workspace, distribution: str, version: str) -> _Destination:
-    venv = workspace.root / VENV
-    site = str(venv / "lib" / f"python{version}" / "site-packages")
-    scheme = {
-        "purelib": site,
-        "platlib": site,
-        "scripts": str(venv / "bin"),
-        "data": str(venv),
-        "headers": str(venv / "include" / "site" / f"python{version}" / distribution),
-    }
-    return _Destination(scheme, interpreter=workspace.python, script_kind="posix", overwrite_existing=True)
-
-
-def _install(filename: str, path: Path, workspace: Workspace, version: str) -> None:
-    try:
-        with room_for(workspace.root), zipfile.ZipFile(path) as archive:
-            archive.filename = filename
-            wheel = WheelFile(archive)
-            install(wheel, _destination(workspace, wheel.distribution, version), additional_metadata={})
-    except (InstallerError, zipfile.BadZipFile, OSError, ValueError, KeyError, AssertionError) as error:
-        raise BuildEnvironmentError(
-            f"build requirement {filename} does not install: {error}", hint="its wheel is damaged; fetch it again"
-        ) from error
