@@ -5,6 +5,7 @@ They read the tree, not the models: a rule still speaks where another field is w
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 import shlex
@@ -18,7 +19,7 @@ from bundler.model.constraints import scan_layer
 from bundler.model.manifest_check import problem_at
 from bundler.model.manifest_tree import FieldPath, Located, child, find
 from bundler.model.nearest import nearest
-from bundler.model.plan import FAMILIES, target_keys
+from bundler.model.plan import target_keys
 from bundler.model.requirement import CREDENTIALS_HINT, has_credentials, parse_requirement, redacted
 from bundler.model.target import known_target
 from bundler.model.target_names import ARCHES, DISTROS
@@ -38,12 +39,15 @@ _URLS = (
     *(f"{layers}.*.url" for layers in _LAYERS),
     *(f"{layers}.*.git.url" for layers in _LAYERS),
 )
-_LISTS = ("build", "runtime")
+_LISTS = (
+    *(f"venvs.*.distro_packages.{part}" for part in ("build", "runtime")),
+    *(f"venvs.*.targets.*.distro_packages.{part}" for part in ("build", "runtime")),
+)
+_CHOICES = ("systems", "venvs.*.targets", *_LISTS)
 _NAMES = ("venvs.*.targets.*.remove.*", "indexes.*.packages.*")
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION_OF = re.compile(r"\{version\[[A-Za-z0-9._-]+\]\}")
 _ORIGINS = ("file", "git", "lines", "url")
-_DISTROS = frozenset(key.rpartition("-")[0] for key in DISTROS)
 _EVERY_TARGET = frozenset(f"{system}-{arch}" for system in DISTROS for arch in ARCHES)
 
 
@@ -189,26 +193,40 @@ def _empty(tree: Located) -> Iterator[Problem]:
 def _overrides(tree: Located) -> Iterator[Problem]:
     listed = names(child(tree, "targets")) or ["auto"]
     allowed = {key for name in listed for key in _keys_of(name)}
-    for path, _ in find(tree, "venvs.*.targets.*"):
-        yield from _selects(tree, path, allowed, "no listed target is called so")
-    for part in _LISTS:
-        for pattern in (f"venvs.*.distro_packages.{part}.*", f"venvs.*.targets.*.distro_packages.{part}.*"):
-            for path, _ in find(tree, pattern):
-                if isinstance(path[-1], str):
-                    known = {*_keys_of("auto"), *allowed, "default"}
-                    yield from _selects(tree, path, known, "selects no known target")
+    for pattern in ("venvs.*.targets.*", "systems.*"):
+        for path, _ in find(tree, pattern):
+            yield from _selects(tree, path, allowed, "no listed target is called so")
+    known = {*_keys_of("auto"), *allowed, "default"}
+    for pattern in _LISTS:
+        for path, _ in find(tree, f"{pattern}.*"):
+            if isinstance(path[-1], str):
+                yield from _selects(tree, path, known, "selects no known target")
 
 
 def _selects(tree: Located, path: FieldPath, allowed: Iterable[str], what: str) -> Iterator[Problem]:
-    key = str(path[-1])
+    given = str(path[-1])
+    key = given.lower()
     if key not in allowed and re.sub(r"-py3[0-9]{1,2}$", "", key) not in allowed:
-        yield problem_at(tree, path, f"{key!r}: {what}", nearest(key, allowed))
+        yield problem_at(tree, path, f"{given!r}: {what}", nearest(key, allowed))
 
 
+def _spelled_twice(tree: Located) -> Iterator[Problem]:
+    """Yield keys of targets that differ in case alone: both select the same."""
+    for pattern in _CHOICES:
+        for path, mapping in find(tree, pattern):
+            seen: dict[str, str] = {}
+            for key in names(mapping) if isinstance(mapping.value, dict) else []:
+                other = seen.setdefault(key.lower(), key)
+                if other != key:
+                    what = f"{key!r} is the same key as {other!r}"
+                    yield problem_at(tree, (*path, key), what, "put both into one")
+
+
+@functools.cache
 def _keys_of(name: str) -> frozenset[str]:
     """Return what may select the target: anything known for ``auto``."""
     if name == "auto":
-        return frozenset({*_EVERY_TARGET, *DISTROS, *_DISTROS, *FAMILIES.values()})
+        return frozenset(key for one in _EVERY_TARGET for key in target_keys(known_target(one)))
     try:
         return frozenset(target_keys(known_target(name)))
     except BundlerError:
@@ -231,8 +249,8 @@ def _paths(tree: Located) -> Iterator[Problem]:
 def _built_for(tree: Located, venv: str) -> Iterator[str]:
     """Yield the listed targets that the venv is built for, with its Python, without those that it skips."""
     python = next((text for _, text in texts(tree, f"venvs.{venv}.python")), "")
-    skipped = {str(path[-2]): text for path, text in texts(tree, f"venvs.{venv}.targets.*.skip")}
-    overrides = [str(path[-1]) for path, _ in find(tree, f"venvs.{venv}.targets.*")]
+    skipped = {str(path[-2]).lower(): text for path, text in texts(tree, f"venvs.{venv}.targets.*.skip")}
+    overrides = [str(path[-1]).lower() for path, _ in find(tree, f"venvs.{venv}.targets.*")]
     for name in names(child(tree, "targets")) or ["auto"]:
         keys = () if name == "auto" else _ordered_keys(name)
         chosen = next((key for key in keys if key in overrides), "")
@@ -284,6 +302,7 @@ _RULES: tuple[Callable[[Located], Iterator[Problem]], ...] = (
     _groups,
     _empty,
     _overrides,
+    _spelled_twice,
     _paths,
     _smoke,
 )

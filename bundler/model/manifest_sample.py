@@ -166,8 +166,11 @@ manifest as it is understood, per venv and target.
   earlier one, and the including file wins over all that it includes. All other paths are relative to the manifest.
 - YAML anchors, aliases and merge keys (`<<`) work; `x-anchors:` is a place for them. Duplicate keys are problems.
 - A list of distro packages may be a mapping of lists; the most specific key wins: the target's name,
-  `<distro>-<version>-<arch>`, `<distro>-<version>`, the distro, its family (`debian`: Debian and Ubuntu; `redhat`:
-  Rocky, AlmaLinux, CentOS, Red Hat), `default`. Overrides under `venvs.<name>.targets` are chosen by the same keys.
+  `<distro>-<version>-<arch>`, `<distro>-<version>`; then the names under which OpenStack-Ansible's roles keep their
+  variables: `<distro>-<major version>`, `<family>-<major version>` (`redhat-9`: Rocky 9 too), the distro, its family
+  (`debian`: Debian and Ubuntu; `redhat`: Rocky, AlmaLinux, CentOS, Red Hat); then `apt` or `dnf`; then `default`.
+  Upper and lower case are the same: `Debian` and `RedHat`, as Ansible's facts spell them, are `debian` and `redhat`.
+  Overrides under `venvs.<name>.targets` are chosen by the same keys.
 - Requirements are PEP 508, `name @ git+https://…@revision#subdirectory=…`, `git+https://…@revision#egg=name`, or
   `name @ ./directory` for a local source.
 - Credentials never stand in a manifest: they come from netrc, a keyring, or `UV_INDEX_<NAME>_USERNAME` and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 
@@ -30,6 +31,10 @@ FAMILIES: Mapping[str, str] = {
     "centos": "redhat",
     "redhat": "redhat",
 }
+#: What installs packages on a system of the family.
+PACKAGE_MANAGERS: Mapping[str, str] = {"debian": "apt", "redhat": "dnf"}
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +67,27 @@ class VenvPlan:
 def target_keys(target: Target) -> tuple[str, ...]:
     """Return the keys that select ``target`` in a mapping, most specific first.
 
-    Its name, the name without the Python, distro-version, distro, family.
+    Its name, the name without the Python, distro-version; then as OpenStack-Ansible's roles look for their variables:
+    distro-major, family-major, distro, family; then the package manager.
     """
-    system = f"{target.distro}-{target.version}"
-    keys = (target.name, f"{system}-{target.arch}", system, target.distro, FAMILIES.get(target.distro, ""))
+    system, major = f"{target.distro}-{target.version}", target.version.partition(".")[0]
+    family = FAMILIES.get(target.distro, target.distro)
+    roles = (f"{target.distro}-{major}", f"{family}-{major}", target.distro, family)
+    keys = (target.name, f"{system}-{target.arch}", system, *roles, PACKAGE_MANAGERS.get(family, ""))
     return tuple(dict.fromkeys(filter(None, keys)))
+
+
+def select(values: Mapping[str, _Value], target: Target, *last: str) -> _Value | None:
+    """Return the value under the most specific key of ``target``, else under one of ``last``; case does not count."""
+    known = {key.lower(): value for key, value in values.items()}
+    return next((known[key] for key in (*target_keys(target), *last) if key in known), None)
 
 
 def choose_packages(packages: PackageList, target: Target) -> tuple[str, ...]:
     """Return the list for ``target``: the most specific key wins, ``default`` comes last."""
     if not isinstance(packages, dict):
         return tuple(packages)
-    for key in (*target_keys(target), "default"):
-        if key in packages:
-            return tuple(packages[key])
-    return ()
+    return tuple(select(packages, target, "default") or ())
 
 
 def effective_layers(manifest: Manifest, venv: Venv) -> tuple[ConstraintLayer, ...]:
@@ -116,7 +127,7 @@ def _target_of(venv: Venv, target: Target) -> Target:
 
 
 def _override(venv: Venv, target: Target) -> VenvOverride:
-    return next((venv.targets[key] for key in target_keys(target) if key in venv.targets), VenvOverride())
+    return select(venv.targets, target) or VenvOverride()
 
 
 def _plan(manifest: Manifest, name: str, target: Target, problems: list[Problem]) -> VenvPlan:

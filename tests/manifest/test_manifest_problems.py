@@ -99,6 +99,14 @@ def test_no_message_repeats_a_secret(problems: Problems) -> None:
         ("    python: py3\n", "m.yaml:8: venvs.a.python: 'py3' does not fit"),
         ("    allow: [{entry_point: x, reason: n}]\n", "m.yaml:8: venvs.a.allow[0].reason: String should have"),
         ("    distro_packages: {build: {debain: [gcc]}}\n", "m.yaml:8: venvs.a.distro_packages.build.debain: "),
+        (
+            "    distro_packages: {build: {RedHat: [gcc], redhat: [g]}}\n",
+            "m.yaml:8: venvs.a.distro_packages.build.redhat: 'redhat' is the same key as 'RedHat' (put both",
+        ),
+        (
+            "    targets: {Debian: {skip: true}, debian: {remove: [x]}}\n",
+            "m.yaml:8: venvs.a.targets.debian: 'debian' is the same key as 'Debian'",
+        ),
         ("    distro_packages: {build: gcc}\n", "m.yaml:8: venvs.a.distro_packages.build: should be a list"),
         ("    distro_packages: {build: {debian: gcc}}\n", "m.yaml:8: venvs.a.distro_packages.build.debian: should"),
         ("    targets: {debian: {remove: [x==1]}}\n", "m.yaml:8: venvs.a.targets.debian.remove[0]: 'x==1' is no"),

@@ -111,6 +111,30 @@ def test_the_most_specific_list_of_distro_packages_wins(target: str, chosen: str
     assert choose_packages(packages, known_target(target)) == (chosen,)
 
 
+@pytest.mark.parametrize(
+    ("keys", "target", "chosen"),
+    [
+        (["RedHat", "Debian"], "rocky-9-x86_64", "RedHat"),
+        (["redhat", "redhat-9", "redhat-10"], "rocky-9-x86_64", "redhat-9"),
+        (["Rocky", "redhat-9", "rocky-9"], "rocky-9-x86_64", "rocky-9"),
+        (["Rocky", "RedHat-9"], "rocky-9-x86_64", "RedHat-9"),
+        (["debian", "Ubuntu-24"], "ubuntu-24.04-aarch64", "Ubuntu-24"),
+        (["debian", "ubuntu-22.04"], "ubuntu-24.04-aarch64", "debian"),
+        (["apt", "dnf"], "ubuntu-24.04-aarch64", "apt"),
+        (["apt", "dnf", "Default"], "almalinux-10-x86_64", "dnf"),
+        (["dnf", "Default"], "debian-13-x86_64", "Default"),
+    ],
+)
+def test_keys_of_openstack_ansible_select_as_its_roles_do(keys: list[str], target: str, chosen: str) -> None:
+    """The names of its variable files and of Ansible's facts select in its order, in any case."""
+    assert choose_packages({key: [key] for key in keys}, known_target(target)) == (chosen,)
+
+
+def test_an_override_may_be_named_as_ansible_spells_the_distro() -> None:
+    """`Debian` selects like `debian`."""
+    assert lines(plan(DEBIAN, packages=["x"], targets={"Debian": {"packages": ["y"]}})) == ["x", "y"]
+
+
 def test_default_is_the_last_resort() -> None:
     """A target that no key selects gets the default, or nothing."""
     assert choose_packages({"redhat": ["r"], "default": ["d"]}, DEBIAN) == ("d",)
@@ -179,7 +203,7 @@ def test_keys_of_a_target_go_from_special_to_general() -> None:
     """The keys that select a target begin with its name and end with its family."""
     keys = target_keys(known_target("rocky-9-x86_64-py312"))
 
-    assert keys == ("rocky-9-x86_64-py312", "rocky-9-x86_64", "rocky-9", "rocky", "redhat")
+    assert keys == ("rocky-9-x86_64-py312", "rocky-9-x86_64", "rocky-9", "redhat-9", "rocky", "redhat", "dnf")
 
 
 NAMES = st.sampled_from(["a", "b", "c.d", "E_f", "g"])
