@@ -37,7 +37,7 @@ class HostEnvironment:
     @classmethod
     def open(cls, spec: EnvironmentSpec) -> HostEnvironment:
         """Return the environment of ``spec``."""
-        return cls(spec.scratch, target=spec.target)
+        return cls(spec.scratch, target=spec.target, isolate=spec.isolate)
 
     @cached_property
     def target(self) -> Target:
@@ -47,7 +47,7 @@ class HostEnvironment:
     @property
     def spec(self) -> EnvironmentSpec:
         """Return what opens the same environment in another process."""
-        return EnvironmentSpec(driver=self.name, target=self.target, scratch=self._scratch)
+        return EnvironmentSpec(driver=self.name, target=self.target, scratch=self._scratch, isolate=self._isolate)
 
     @cached_property
     def isolated(self) -> bool:
