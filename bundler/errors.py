@@ -26,7 +26,8 @@
     │   ├── LayerCollision          50
     │   ├── LayerError              51
     │   ├── ProofFailed             52
-    │   └── UnpackFailed            53
+    │   ├── UnpackFailed            53
+    │   └── LibraryMissing          54
     ├── BundleError             60..69   the bundle format and the store
     │   ├── FormatError             60
     │   ├── IntegrityError          61
@@ -255,6 +256,12 @@ class UnpackFailed(VenvError):
     """A venv archive could not be put onto a service host; the venv that was there is untouched."""
 
     exit_code = 53
+
+
+class LibraryMissing(VenvError):
+    """A compiled file needs a shared library that hosts with the named distro packages do not have."""
+
+    exit_code = 54
 
 
 class BundleError(BundlerError):

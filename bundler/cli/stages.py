@@ -11,10 +11,12 @@ from bundler.events import StageFinished
 #: What people read for a stage's name.
 TITLES = {
     "resolve": "Resolve",
+    "systems": "Root file systems",
     "fetch": "Fetch",
     "git": "Git sources",
     "build": "Build wheels",
     "check": "Check wheels",
+    "libraries": "Look for libraries",
     "layers": "Make layers",
     "archives": "Venv archives",
     "proof": "Prove venvs",

@@ -19,10 +19,13 @@ from bundler.model.contents import ProofEntry, ProofLevel
 from bundler.model.manifest import AllowedFailure
 
 #: ``script``: a console or GUI script's target loads. ``dependency``: pip check. ``smoke``: a command works.
-#: ``module``: a system package's module can be imported. ``entry-point``: others; reported, never a failure.
-Kind: TypeAlias = Literal["script", "dependency", "smoke", "module", "entry-point"]
+#: ``module``: a system package's module can be imported. ``library``: compiled files find a shared library.
+#: ``entry-point``: others; reported, never a failure.
+Kind: TypeAlias = Literal["script", "dependency", "smoke", "module", "library", "entry-point"]
 
-_ORDER: dict[str, int] = {"script": 0, "dependency": 1, "smoke": 2, "module": 3, "entry-point": 4}
+#: How rules begin that accept a missing library; what is missing is known before the proof.
+LIBRARY = "library:"
+_ORDER: dict[str, int] = {"script": 0, "dependency": 1, "smoke": 2, "module": 3, "library": 4, "entry-point": 5}
 #: Modules whose distribution has another name, or left it: what to write into the manifest.
 _PROVIDERS = {
     "pkg_resources": "setuptools<82",
@@ -123,25 +126,30 @@ class ProofReport:
 
 def accept(report: ProofReport, allow: Iterable[AllowedFailure]) -> ProofReport:
     """Return ``report`` with the failures that ``allow`` covers marked by the reason of the first that does."""
+    return dataclasses.replace(report, checks=accept_checks(report.checks, allow))
+
+
+def accept_checks(checks: Iterable[Check], allow: Iterable[AllowedFailure]) -> tuple[Check, ...]:
+    """Return ``checks`` with the failures that ``allow`` covers marked by the reason of the first that does."""
     rules = tuple(allow)
-    checks = []
-    for check in report.checks:
+    found = []
+    for check in checks:
         rule = next((rule for rule in rules if check.error and covers(rule, check)), None)
-        checks.append(dataclasses.replace(check, accepted=rule.reason) if rule else check)
-    return dataclasses.replace(report, checks=tuple(checks))
+        found.append(dataclasses.replace(check, accepted=rule.reason) if rule else check)
+    return tuple(found)
 
 
 def covers(rule: AllowedFailure, check: Check) -> bool:
     """Return whether ``rule`` names ``check``.
 
-    A bare pattern names entry points; dependencies and modules need their group: ``pip-check:numpy``,
-    ``system-packages:libvirt``. Smoke commands are never accepted: their line is simply removed.
+    A bare pattern names entry points; the rest needs its group: ``pip-check:numpy``, ``system-packages:libvirt``,
+    ``library:libtbb.so.12``. Smoke commands are never accepted: their line is simply removed.
     """
     if check.kind == "smoke":
         return False
     if rule.package and canonicalize_name(rule.package) != canonicalize_name(check.package):
         return False
-    if check.kind in ("dependency", "module") and not rule.entry_point.startswith(f"{check.group}:"):
+    if check.kind in ("dependency", "module", "library") and not rule.entry_point.startswith(f"{check.group}:"):
         return False
     return any(_like(name, rule.entry_point) for name in (check.name, f"{check.group}:{check.name}"))
 
@@ -153,9 +161,10 @@ def _like(name: str, pattern: str) -> bool:
 
 
 def unused(allow: Iterable[AllowedFailure], reports: Iterable[ProofReport]) -> tuple[AllowedFailure, ...]:
-    """Return the rules that cover no failure of any report."""
+    """Return the rules that cover no failure of any report; those for libraries are not the proof's."""
     failed = [check for report in reports for check in report.checks if check.error]
-    return tuple(rule for rule in dict.fromkeys(allow) if not any(covers(rule, check) for check in failed))
+    rules = [rule for rule in dict.fromkeys(allow) if not rule.entry_point.startswith(LIBRARY)]
+    return tuple(rule for rule in rules if not any(covers(rule, check) for check in failed))
 
 
 def problems_of(report: ProofReport) -> tuple[Problem, ...]:

@@ -7,14 +7,14 @@ a namespace package is made as a directory with links inside. Nothing is copied:
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from bundler.errors import CommandFailed, Problem, ToolMissing, VenvError
+from bundler.buildenv.dpkg import open_dpkg
+from bundler.errors import Problem, VenvError
 from bundler.model.target import Python
-from bundler.process import Command, run
+from bundler.process import Command, run, which
 
 #: Where links go, below the venv: the frame links ``lib/pythonX.Y`` to ``lib/py``.
 SITE = PurePosixPath("lib/py/site-packages")
@@ -30,22 +30,22 @@ class SystemPackages:
     modules: tuple[str, ...] = ()
 
 
-def find_system_packages(packages: Sequence[str], python: Python) -> SystemPackages:
-    """Return the links for installed distribution packages.
+def find_system_packages(packages: Sequence[str], python: Python, root: Path = Path("/")) -> SystemPackages:
+    """Return the links for distribution packages that are installed below ``root``, for a venv of ``python``.
 
     Raises:
         VenvError: Packages that are not installed or have nothing for this Python; all are named.
-        ToolMissing: The host has neither dpkg-query nor rpm.
+        ToolMissing: The root has no dpkg, and this host no rpm.
     """
     links: dict[str, str] = {}
     modules: list[str] = []
     problems: list[Problem] = []
     for package in dict.fromkeys(packages):
-        try:
-            found = links_of(list_files(package), python)
-        except CommandFailed:
-            problems.append(_problem(package, "is not installed", f"install it, e.g. apt-get install {package}"))
+        files = list_files(package, root)
+        if files is None:
+            problems.append(_not_installed(package, root))
             continue
+        found = links_of(files, python)
         names = modules_of(found)
         if not names:
             problems.append(_problem(package, f"has no module for Python {python.version}", "remove it"))
@@ -60,17 +60,28 @@ def _problem(package: str, what: str, hint: str) -> Problem:
     return Problem(where="system_packages", what=f"{package} {what}", hint=hint)
 
 
-def list_files(package: str) -> list[str]:
-    """Return the absolute paths that an installed distribution package owns.
+def _not_installed(package: str, root: Path) -> Problem:
+    if root == Path("/"):
+        return _problem(package, "is not installed", f"install it, e.g. apt-get install {package}")
+    return _problem(
+        package, "is not installed in the target's root file system", "does the target's distribution have it?"
+    )
+
+
+def list_files(package: str, root: Path = Path("/")) -> list[str] | None:
+    """Return the absolute paths that a distribution package owns below ``root``; None where it is not installed.
+
+    dpkg's database is read as it stands; without one, rpm is asked.
 
     Raises:
-        CommandFailed: It is not installed.
+        ToolMissing: The root has no dpkg, and this host no rpm.
     """
-    for argv in (["dpkg-query", "-L", package], ["rpm", "-ql", package]):
-        if shutil.which(argv[0]):
-            env = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}
-            return run(Command(argv=argv, env=env)).text.splitlines()
-    raise ToolMissing("neither dpkg-query nor rpm is installed", hint="system_packages need one of them")
+    dpkg = open_dpkg(root)
+    if dpkg is not None:
+        return dpkg.files(package)
+    argv = [which("rpm"), "--root", str(root.absolute()), "-ql", package]
+    done = run(Command(argv=argv, env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}), check=False)
+    return done.text.splitlines() if done.returncode == 0 else None
 
 
 def links_of(files: Iterable[str], python: Python) -> dict[str, str]:

@@ -27,10 +27,10 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from bundler.archive.elf import MAGIC, read_elf
 from bundler.errors import Problem, WheelRefused
 from bundler.files import chunks
 from bundler.model.target import Target
-from bundler.wheels.elf import MAGIC, read_elf
 from bundler.wheels.record import Row, hash_of, parse_record, unsafe
 
 #: Rises whenever the rules change, so that remembered verdicts are not trusted for new ones.
