@@ -1,7 +1,7 @@
 """What library code tells whoever watches: events of a kind, never text on a stream.
 
 The CLI renders them as progress bars, as plain lines or as JSON lines. A stage has a fixed name
-(``resolve``, ``fetch``, ``build``, ``layers``, ``archives``, ``proof``, ``pack``, ``sign``, ``verify``);
+(``resolve``, ``systems``, ``fetch``, ``build``, ``layers``, ``archives``, ``proof``, ``pack``, ``sign``, ``verify``);
 an item is one file, package or venv inside it.
 """
 

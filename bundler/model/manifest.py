@@ -179,13 +179,47 @@ class Build(Document):
         default=(), title="constraints for build requirements, above the layers", examples=[["setuptools<81"]]
     )
     packages: dict[str, PackageBuild] = Field(default_factory=dict, title="settings per package")
-    environment: str = Field(default="host", title="build environment driver")
+    environment: str = Field(
+        default="auto",
+        title="where: host, rootfs (the target's own root file system) or container; auto: host where the target is "
+        "this host, rootfs elsewhere",
+        examples=["rootfs"],
+    )
 
     @field_validator("packages", mode="after")
     @classmethod
     def _normalised(cls, packages: dict[str, PackageBuild]) -> dict[str, PackageBuild]:
         """Return the settings by normalised name (PEP 503), as locks know packages."""
         return {str(canonicalize_name(name)): settings for name, settings in packages.items()}
+
+
+class System(Document):
+    """How a target's operating system is had: by mmdebstrap from mirrors, or as a container image."""
+
+    suite: str = Field(
+        default="", pattern=r"^[a-z0-9.-]*$", title="suite of the archive, if not the usual one", examples=["trixie"]
+    )
+    mirrors: tuple[str, ...] = Field(
+        default=(),
+        title="addresses of mirrors, or whole deb lines; absent: those of this host's apt",
+        examples=[["https://mirror.example/ubuntu"]],
+    )
+    components: tuple[str, ...] = Field(
+        default=("main",), title="components of the archive", examples=[["main", "universe"]]
+    )
+    keyring: str = Field(
+        default="",
+        title="file with the archive's keys, if this host's apt does not trust them",
+        examples=["/usr/share/keyrings/ubuntu-archive-keyring.gpg"],
+    )
+    packages: tuple[str, ...] = Field(
+        default=(), title="packages that every host of the site has anyway", examples=[["ca-certificates"]]
+    )
+    image: str = Field(
+        default="",
+        title="image for build.environment container, already on this host",
+        examples=["localhost/bookworm-build:latest"],
+    )
 
 
 class VenvOverride(Document):
@@ -282,6 +316,9 @@ class Manifest(Document):
         ],
     )
     build: Build = Field(default_factory=Build, title="how wheels are compiled")
+    systems: dict[str, System] = Field(
+        default_factory=dict, title="operating systems by target, distro-version, distro or family"
+    )
     proof: Proof = Field(default_factory=Proof, title="how venvs are proved")
     default_packages: tuple[str, ...] = Field(
         default=("pip",), title="packages put into every venv; [] for none", examples=[["pip", "setuptools<82"]]

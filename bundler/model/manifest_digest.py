@@ -28,6 +28,7 @@ _AFTERWARDS: Mapping[str, Any] = {
     "resolver": True,
     "closure": True,
     "proof": True,
+    "systems": True,
     "venvs": {"__all__": {"path": True, "smoke": True, "allow": True, **dict.fromkeys(_DISTRO, True)}},
 }
 _OVERRIDES = "targets"

@@ -17,6 +17,7 @@ from bundler.model.manifest import Manifest
 EXAMPLE_KEYS: Mapping[str, str] = {
     "venvs": "keystone",
     "targets": "ubuntu-24.04-x86_64",
+    "systems": "ubuntu-24.04",
     "packages": "lxml",
 }
 _NAMES = {str: "text", int: "whole number", bool: "true or false", Any: "anything"}

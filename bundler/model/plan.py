@@ -63,6 +63,11 @@ class VenvPlan:
         """Return the last part of the install path: what the archive is called."""
         return self.path.rstrip("/").rpartition("/")[2]
 
+    @property
+    def host_packages(self) -> tuple[str, ...]:
+        """Return the distro packages that a service host must have: those to run, and those that are symlinked in."""
+        return _unique(self.runtime_packages, self.system_packages)
+
 
 def target_keys(target: Target) -> tuple[str, ...]:
     """Return the keys that select ``target`` in a mapping, most specific first.

@@ -30,16 +30,19 @@ _PATTERNS = {
     "git": "*.git",
     "logs": "**/*.log",
     "refs": "*/*/*",
+    "rootfs": "*",
     "tmp": "*",
 }
+#: Kinds whose entries have a lock beside them.
+_GUARDED = ("git", "rootfs")
 
 
 def entries(store: Store) -> Iterator[Entry]:
     """Yield everything in the store that pruning may remove, by kind and path."""
     for kind, pattern in sorted(_PATTERNS.items()):
         for path in sorted((store.root / kind).glob(pattern)):
-            # A mirror's lock is stamped whenever the mirror is used; the mirror itself only when it changes.
-            stamped = path.with_suffix(".lock") if kind == "git" else path
+            # A lock is stamped whenever what it guards is used; that itself only when it changes.
+            stamped = path.with_suffix(".lock") if kind in _GUARDED else path
             if stamped.exists():
                 yield Entry(kind=kind, path=path, size=_size(path), used=stamped.stat().st_mtime)
 
@@ -47,7 +50,7 @@ def entries(store: Store) -> Iterator[Entry]:
 def forget(entry: Entry) -> None:
     """Remove an entry."""
     remove(entry.path)
-    if entry.kind == "git":
+    if entry.kind in _GUARDED:
         remove(entry.path.with_suffix(".lock"))
 
 

@@ -12,9 +12,10 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bundler.archive.tar import TarEntry
+from bundler.buildenv.interpreter import Interpreter
 from bundler.errors import CommandFailed, LayerError, ToolMissing
 from bundler.model.target import Python
 from bundler.process import Command, run
@@ -24,13 +25,16 @@ from bundler.venvs.spool import Spool, pieces
 BATCH = 400
 _TESTS = "tests"
 _HELPER = Path(__file__).with_name("compile_layer.py")
+#: Where an interpreter inside a root file system sees the spool's directory, and the helper.
+_PLACE, _HELPER_INSIDE = "/spool", "/helper/compile_layer.py"
+_PATH = "/usr/local/bin:/usr/bin:/bin"
 _WRONG_VERSION = 3
 _STABLE_SETS = (3, 11)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    python: Python
+    interpreter: Interpreter
     spool: Path
     result: Path
     sources: Sequence[LayerFile]
@@ -52,7 +56,9 @@ def _is_importable(path: str) -> bool:
     return _TESTS not in inside.split("/")[:-1]
 
 
-def compile_sources(files: Sequence[LayerFile], spool: Spool, python: Python, pool: Executor) -> list[TarEntry]:
+def compile_sources(
+    files: Sequence[LayerFile], spool: Spool, interpreter: Interpreter, pool: Executor
+) -> list[TarEntry]:
     """Return the .pyc files of ``files``, whose contents are in ``spool``; those that do not compile have none.
 
     The results are added to the spool.
@@ -65,9 +71,9 @@ def compile_sources(files: Sequence[LayerFile], spool: Spool, python: Python, po
     sources = sources_of(files)
     batches = [
         _Batch(
-            python=python,
+            interpreter=interpreter,
             spool=spool.path,
-            result=spool.path.with_name(f"{spool.path.name}-{python.tag}-{start}"),
+            result=spool.path.with_name(f"{spool.path.name}-{interpreter.python.tag}-{start}"),
             sources=sources[start : start + BATCH],
         )
         for start in range(0, len(sources), BATCH)
@@ -81,25 +87,29 @@ def compile_sources(files: Sequence[LayerFile], spool: Spool, python: Python, po
 
 def _compile(batch: _Batch) -> bytes:
     """Write the results of a batch to its file; return the helper's list of them."""
+    python, place = batch.interpreter.python, batch.spool.parent
+    prefix = batch.interpreter.prefix({_PLACE: place}, {_HELPER_INSIDE: _HELPER})
+    helper, inside = (_HELPER_INSIDE, PurePosixPath(_PLACE)) if prefix else (str(_HELPER), PurePosixPath(place))
     command = Command(
         argv=[
-            *_prefix(batch.python),
-            *(batch.python.executable, "-S", "-s", "-B", "-W", "ignore"),
-            *(str(_HELPER), batch.python.full_version, str(batch.spool), str(batch.result)),
+            *_prefix(python),
+            *prefix,
+            *(python.executable, "-S", "-s", "-B", "-W", "ignore", helper, python.full_version),
+            *(str(inside / batch.spool.name), str(inside / batch.result.name)),
         ],
-        env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
-        cwd=batch.spool.parent,
+        env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PATH": _PATH},
+        cwd=place,
         stdin=b"".join(_line(file) for file in batch.sources),
     )
-    if not Path(batch.python.executable).is_file():
+    if not batch.interpreter.exists:
         raise ToolMissing(
-            f"{batch.python.executable} is not installed: it compiles the bytecode of its target",
-            hint=f"apt-get install python{batch.python.version}",
+            f"{python.executable} is not installed: it compiles the bytecode of its target",
+            hint=f"apt-get install python{python.version}",
         )
     try:
         return run(command).stdout
     except CommandFailed as error:
-        raise _explained(error, batch.python) from error
+        raise _explained(error, python) from error
 
 
 def _prefix(python: Python) -> list[str]:
@@ -131,7 +141,7 @@ def _collect(batch: _Batch, listing: bytes, spool: Spool) -> Iterator[TarEntry]:
         if length == b"-":
             continue
         size = int(length)
-        yield TarEntry(path=_cached(path, batch.python), size=size, read=spool.reader(offset, size))
+        yield TarEntry(path=_cached(path, batch.interpreter.python), size=size, read=spool.reader(offset, size))
         offset += size
 
 

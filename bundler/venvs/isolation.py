@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
+from bundler.buildenv import bubblewrap
 from bundler.errors import CommandFailed
 from bundler.process import Command, run, which
 
@@ -67,7 +68,8 @@ class Room:
     """What a proved command sees: the unpacked ``tree`` as the venv of ``install_path``.
 
     ``tools`` are further files or directories of this host, by the path that they have in the throw-away root;
-    ``interpreter`` is the target's; ``scratch`` an empty directory beside the tree.
+    ``interpreter`` is the target's; ``scratch`` an empty directory beside the tree; ``system`` the root of the
+    system that is shown, which needs isolation of kind ``root`` where it is not this host's.
     """
 
     tree: Path
@@ -75,6 +77,7 @@ class Room:
     interpreter: Path
     scratch: Path
     isolation: Isolation
+    system: Path = bubblewrap.HOST
     tools: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -126,10 +129,11 @@ def _bubblewrap(room: Room) -> Iterator[str]:
     yield from ("--hostname", "proof", "--die-with-parent", "--new-session")
     install_path = PurePosixPath(room.install_path)
     for place in _SYSTEM:
-        yield from _system(Path(place), install_path)
-    yield from _interpreter(room.interpreter)
+        yield from _system(room.system, PurePosixPath(place), install_path)
+    if room.system == bubblewrap.HOST:
+        yield from _interpreter(room.interpreter)
     for place in _CONFIGURATION:
-        yield from ("--ro-bind-try", place, place)
+        yield from ("--ro-bind-try", str(room.system / place[1:]), place)
     for place, content in _GENERATED.items():
         written = room.scratch / place.rpartition("/")[2]
         written.write_text(content, encoding="utf-8")
@@ -141,17 +145,16 @@ def _bubblewrap(room: Room) -> Iterator[str]:
     yield from ("--remount-ro", "/", "--chdir", HOME, "--")
 
 
-def _system(place: Path, install_path: PurePosixPath) -> Iterator[str]:
+def _system(system: Path, place: PurePosixPath, install_path: PurePosixPath) -> Iterator[str]:
     """Yield the mounts that show ``place``; above the install path entry by entry, so that it can be made."""
-    if place.is_symlink():
-        yield from ("--symlink", str(place.readlink()), str(place))
-    elif PurePosixPath(place) in install_path.parents:
+    source = system / str(place)[1:]
+    if place in install_path.parents and not source.is_symlink():
         yield from ("--dir", str(place))
-        for entry in sorted(place.iterdir()):
-            if PurePosixPath(entry) != install_path:
-                yield from _system(entry, install_path)
+        for entry in sorted(source.iterdir()):
+            if place / entry.name != install_path:
+                yield from _system(system, place / entry.name, install_path)
     else:
-        yield from ("--ro-bind-try", str(place), str(place))
+        yield from bubblewrap.show(system, str(place))
 
 
 def _interpreter(interpreter: Path) -> Iterator[str]:

@@ -18,6 +18,7 @@ import zstandard
 
 from bundler.archive.compress import LEVEL, compress_frame
 from bundler.archive.tar import TarEntry, segment, segment_size, with_directories
+from bundler.buildenv.interpreter import Interpreter
 from bundler.model.lock import GitSource
 from bundler.model.target import Python
 from bundler.model.wheel import Wheel
@@ -93,8 +94,8 @@ def recall_layer(store: Store, wheel: Wheel, python: Python | None) -> Layer | N
     return Layer(source=source, bytecode=bytecode, reused=True)
 
 
-def make_layer(store: Store, wheel: Wheel, pythons: Sequence[Python], pool: Executor) -> None:
-    """Make and remember the source layer of ``wheel``, where it is missing, and its bytecode for ``pythons``.
+def make_layer(store: Store, wheel: Wheel, interpreters: Sequence[Interpreter], pool: Executor) -> None:
+    """Make and remember the source layer of ``wheel``, where it is missing, and its bytecode by ``interpreters``.
 
     ``pool`` runs the compilers, while this thread compresses.
 
@@ -109,11 +110,11 @@ def make_layer(store: Store, wheel: Wheel, pythons: Sequence[Python], pool: Exec
         tree = lay_out(archive, wheel.filename, wheel.name, _extra_metadata(wheel), spool)
         spool.flush()
         source = _recall_source(store, wheel) or _make_source(store, wheel, tree, spool)
-        for python in pythons:
-            compiled = compile_sources(tree.files, spool, python, pool)
+        for interpreter in interpreters:
+            compiled = compile_sources(tree.files, spool, interpreter, pool)
             blob = put_segment(store, compiled) if compiled else None
             value = {"blob": None if blob is None else vars(blob)}
-            store.remember("bytecode-layer", _bytecode_key(source, python), value)
+            store.remember("bytecode-layer", _bytecode_key(source, interpreter.python), value)
 
 
 def put_segment(store: Store, entries: Iterable[TarEntry]) -> Blob:

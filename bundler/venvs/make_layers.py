@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
+from bundler.buildenv.interpreter import Interpreter
 from bundler.clock import stopwatch
 from bundler.errors import BundlerError, LayerError, Problem
 from bundler.events import Emit, ItemFinished, ItemStarted, StageAdvanced, StageFinished, StageStarted, ignore
@@ -44,10 +45,22 @@ class Layers:
         return iter(self._layers.values())
 
 
+def own_interpreter(python: Python) -> Interpreter:
+    """Return this host's own."""
+    return Interpreter(python=python)
+
+
 def make_layers(
-    store: Store, requests: Iterable[LayerRequest], *, emit: Emit = ignore, workers: int | None = None
+    store: Store,
+    requests: Iterable[LayerRequest],
+    *,
+    emit: Emit = ignore,
+    workers: int | None = None,
+    interpreter: Callable[[Python], Interpreter] = own_interpreter,
 ) -> Layers:
     """Return the layer of every request; what the store has already costs nothing.
+
+    ``interpreter`` finds what compiles for a Python; it is asked once for each, and only where something is missing.
 
     Raises:
         LayerError: Wheels cannot be made into layers; all of them are listed.
@@ -61,7 +74,9 @@ def make_layers(
     emit(StageAdvanced(stage=STAGE, amount=len(found)))
     missing = [request for request in wanted if request not in found]
     if missing:
-        _Run(store, emit, workers or os.cpu_count() or 1).make(missing)
+        pythons = dict.fromkeys(request.python for request in missing if request.python)
+        found_for = {python: interpreter(python) for python in pythons}
+        _Run(store, emit, workers or os.cpu_count() or 1, found_for).make(missing)
     layers = {request: found.get(request) or _made(store, request) for request in wanted}
     size = sum(blob.size for blob in {blob for layer in layers.values() for blob in layer.blobs})
     seconds = stopwatch() - began
@@ -79,10 +94,11 @@ def _made(store: Store, request: LayerRequest) -> Layer:
 class _Run:
     """One pass over the wheels that lack a layer."""
 
-    def __init__(self, store: Store, emit: Emit, workers: int) -> None:
+    def __init__(self, store: Store, emit: Emit, workers: int, interpreters: Mapping[Python, Interpreter]) -> None:
         self._store = store
         self._emit = emit
         self._workers = workers
+        self._interpreters = interpreters
         self._lock = threading.Lock()
 
     def make(self, missing: list[LayerRequest]) -> None:
@@ -104,7 +120,7 @@ class _Run:
     def _one(self, wheel: Wheel, pythons: list[Python], compilers: Executor) -> int:
         with self._lock:
             self._emit(ItemStarted(stage=STAGE, item=wheel.filename))
-        make_layer(self._store, wheel, pythons, compilers)
+        make_layer(self._store, wheel, [self._interpreters[python] for python in pythons], compilers)
         return max(1, len(pythons))
 
     def _collect(self, futures: dict[Future[int], Wheel]) -> None:

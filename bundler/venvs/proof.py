@@ -25,7 +25,7 @@ from bundler.venvs.proof_trial import RUNNER, trial
 
 STAGE = "proof"
 #: Raised when facts are gathered or written differently, so that cached reports are not taken.
-FORMAT = 1
+FORMAT = 2
 #: Venvs that are proved at the same time: the next unpacks while one runs.
 _ABREAST = 2
 
@@ -119,6 +119,10 @@ def _conclude(
 
 def _check_host(request: ProofRequest, settings: ProofSettings) -> None:
     target, host = request.target, settings.host
+    if not request.root.is_host:
+        if settings.isolation.kind != "root":
+            raise cannot(request, "bubblewrap does not work", "apt-get install bubblewrap")
+        return
     if host and (target.distro, target.version, target.arch) != (host.distro, host.version, host.arch):
         raise cannot(request, f"this host is {host.name}", f"build on {target.name}, or set proof.level: none")
     if not Path(target.python.executable).exists():
@@ -139,6 +143,7 @@ def _key(request: ProofRequest, settings: ProofSettings) -> str:
         [(smoke.run, smoke.expect) for smoke in request.smoke],
         request.modules,
         settings.isolation.unisolated,
+        request.root.identity,
     )
 
 

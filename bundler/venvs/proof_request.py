@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bundler.buildenv.systems import SystemRoot
 from bundler.errors import Problem, ProofFailed
 from bundler.model.contents import ProofLevel
 from bundler.model.manifest import AllowedFailure, Smoke
@@ -19,7 +20,7 @@ class ProofRequest:
     """A venv archive to be proved. ``blobs`` make up the archive, whose SHA-256 is ``archive``.
 
     ``versions`` are those of the venv's packages, for smoke commands; ``modules`` the top-level names that system
-    packages bring.
+    packages bring; ``root`` is the system that it is tried in.
     """
 
     venv: str
@@ -32,6 +33,7 @@ class ProofRequest:
     allow: tuple[AllowedFailure, ...] = ()
     modules: tuple[str, ...] = ()
     level: ProofLevel = "host"
+    root: SystemRoot = field(default_factory=SystemRoot)
 
     @property
     def item(self) -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bundler.archive.frames import DECODE_ERRORS, open_frames
+from bundler.buildenv.rootfs import SLOWDOWN
 from bundler.errors import CommandFailed
 from bundler.files import chunks, write
+from bundler.model.contents import ProofLevel
 from bundler.process import Command, run
 from bundler.store.cas import Store
 from bundler.venvs.isolation import SYSTEM_PATH, Room
@@ -41,10 +43,12 @@ def trial(request: ProofRequest, settings: ProofSettings, store: Store) -> Proof
             interpreter=Path(request.target.python.executable),
             scratch=scratch,
             isolation=settings.isolation,
+            system=request.root.path,
             tools={_RUNNER_INSIDE: RUNNER, _PIP_INSIDE: _pip(request)},
         )
         answer = _run(request, settings, room)
-    report = request.report(level="host", python=answer["python"], unisolated=settings.isolation.unisolated)
+    level: ProofLevel = "host" if request.root.is_host else "target"
+    report = request.report(level=level, python=answer["python"], unisolated=settings.isolation.unisolated)
     seen = Seen(at=room.venv, install_path=request.install_path, smoke=request.smoke, versions=request.versions)
     checks = [check for result in answer["results"] for check in checks_of(result, seen)]
     checks += [check for smoke in request.smoke for check in unusable(smoke)]
@@ -55,7 +59,7 @@ def _run(request: ProofRequest, settings: ProofSettings, room: Room) -> dict[str
     asked = {
         "venv": room.venv,
         "workers": max(settings.workers, 1),
-        "timeout": settings.timeout,
+        "timeout": settings.timeout * (SLOWDOWN if request.root.emulated else 1),
         "pip": room.tool(_PIP_INSIDE) + "/pip",
         "modules": request.modules,
         "smoke": [

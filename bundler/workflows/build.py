@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bundler.buildenv.drivers import choose_environments
 from bundler.buildenv.host_target import host_target
+from bundler.buildenv.systems import Systems
 from bundler.bundle.layout import NAMESPACE
 from bundler.bundle.writer import BundlePlan, write_bundle
 from bundler.clock import stopwatch
@@ -39,9 +39,10 @@ from bundler.workflows.evidence import make_evidence
 from bundler.workflows.installer import build_installer
 from bundler.workflows.lock import LockRequest, LockResult, lock
 from bundler.workflows.lock_services import LockServices, lock_services
-from bundler.workflows.preflight import check_host, warn_of_host, warn_of_level
+from bundler.workflows.preflight import check_host, warn_of_host
 from bundler.workflows.release_files import FinishedVenv, file_entries, source_entries, target_entry
 from bundler.workflows.sign import SignRequest, sign
+from bundler.workflows.systems import systems_of
 from bundler.workflows.trust import export_development_trust
 from bundler.workflows.unchanged import build_key, is_unchanged, remember_bundle
 from bundler.workflows.verify import VerifyRequest, verify
@@ -144,11 +145,12 @@ def _trust(request: BuildRequest, emit: Emit) -> str:
 def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tuple[Signer, ...], emit: Emit) -> None:
     plans = {(plan.name, plan.target.name): plan for plan in locked.plans}
     whole = locked.loaded.manifest.closure == "all"
-    _preflight(locked, emit, whole=whole)
-    with _services(locked, request.store, emit) as services:
+    systems = systems_of(locked.loaded, locked.plans, request.store, emit, refresh=request.lock.refresh)
+    _preflight(locked, systems, emit, whole=whole)
+    with _services(locked, request.store, emit, systems) as services:
         sets = _wheels(services, locked, plans, emit)
         installer = build_installer(request.store, _own_indexes(locked), emit)
-    venvs = _venvs(request, locked, plans, sets, emit) if whole else ()
+    venvs = _venvs(request, locked, plans, sets, systems, emit) if whole else ()
     root = f"os-releases/{locked.lock.version}"
     files = (
         file_entries(venvs, root, request.store)
@@ -166,14 +168,19 @@ def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tupl
     write_bundle(plan, request.store.open, bundle, emit, finish)
 
 
-def _preflight(locked: LockResult, emit: Emit, *, whole: bool) -> None:
-    """Find out what this host cannot do before anything long is begun."""
-    if whole:
-        check_host(locked.plans, host_target())
-        warn_of_level(locked.loaded.manifest.proof.level, emit)
+def _preflight(locked: LockResult, systems: Systems, emit: Emit, *, whole: bool) -> None:
+    """Find out what this host cannot do before anything long is begun; then make the systems that are needed."""
+    compiled = _compiled(locked)
+    check_host(locked.plans, compiled, host_target(), systems, whole=whole)
+    warn_of_host([plan for plan in locked.plans if systems.driver(plan.target) == "host"], compiled, emit)
+    runs = [(plan.target, plan.host_packages) for plan in locked.plans if whole]
+    systems.prepare([plan.target for plan in locked.plans if (plan.name, plan.target.name) in compiled], runs)
+
+
+def _compiled(locked: LockResult) -> set[tuple[str, str]]:
+    """Return the venvs, by name and target, that have something to compile."""
     carried = _part(locked.lock, locked.loaded.manifest.closure)
-    compiled = {(venv.venv, venv.target) for venv in carried.venvs if any(one.must_build for one in venv.packages)}
-    warn_of_host(locked.plans, compiled, emit)
+    return {(venv.venv, venv.target) for venv in carried.venvs if any(one.must_build for one in venv.packages)}
 
 
 def _own_indexes(locked: LockResult) -> IndexConfig:
@@ -186,9 +193,9 @@ def _own_indexes(locked: LockResult) -> IndexConfig:
 
 
 @contextmanager
-def _services(locked: LockResult, store: Store, emit: Emit) -> Iterator[LockServices]:
+def _services(locked: LockResult, store: Store, emit: Emit, systems: Systems) -> Iterator[LockServices]:
     resolver = choose_resolver(locked.loaded.manifest.resolver)
-    with lock_services(locked.loaded, resolver, store, emit) as services:
+    with lock_services(locked.loaded, resolver, store, emit, systems) as services:
         yield services
 
 
@@ -197,6 +204,8 @@ def _wheels(
 ) -> tuple[WheelSet, ...]:
     manifest, store = services.loaded.manifest, services.store
     targets = {plan.target.name: plan.target for plan in plans.values()}
+    compiled = {target for _, target in _compiled(locked)}
+    environments = {name: services.environment(target) for name, target in targets.items() if name in compiled}
 
     def fetch(artifacts: Sequence[Artifact]) -> object:
         fresh = [artifact for artifact in artifacts if not store.has(artifact.sha256)]
@@ -211,7 +220,7 @@ def _wheels(
         store=store,
         sources=services.sources,
         targets=targets,
-        environments=choose_environments(manifest.build.environment, targets.values(), store.tmp),
+        environments=environments,
         settings=manifest.build,
         fetch=fetch,
         fetch_git=services.git.fetch_all,
@@ -236,10 +245,12 @@ def _venvs(
     locked: LockResult,
     plans: dict[tuple[str, str], VenvPlan],
     sets: tuple[WheelSet, ...],
+    systems: Systems,
     emit: Emit,
 ) -> tuple[FinishedVenv, ...]:
     settings = VenvSettings(
         level=locked.loaded.manifest.proof.level,
+        systems=systems,
         host=host_target(),
         workers=request.workers,
         logs=request.store.root / "logs" / "proof",

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.buildenv.interpreter import Interpreter
+from bundler.buildenv.systems import SystemRoot, Systems
 from bundler.events import Emit
 from bundler.model.contents import ProofLevel
 from bundler.model.plan import VenvPlan
-from bundler.model.target import Target
+from bundler.model.target import Python, Target
 from bundler.model.wheel import WheelSet
 from bundler.store.cas import Store
 from bundler.venvs.archive import ArchiveRequest, VenvArchive, make_archives
@@ -24,9 +26,10 @@ from bundler.workflows.release_files import FinishedVenv, constraints_text
 
 @dataclass(frozen=True, kw_only=True)
 class VenvSettings:
-    """How venvs are made: where proofs leave their logs, how they are proved, how many workers."""
+    """How venvs are made: how and in which systems they are proved, how many workers, where proofs leave logs."""
 
     level: ProofLevel
+    systems: Systems
     host: Target
     workers: int
     logs: Path
@@ -39,6 +42,7 @@ class _Archived:
     plan: VenvPlan
     wheels: WheelSet
     layers: tuple[Layer, ...]
+    root: SystemRoot
     system: SystemPackages
     archive: VenvArchive
 
@@ -62,8 +66,15 @@ def make_venvs(
         for one in sets
         for wheel in one.wheels
     ]
-    layers = make_layers(store, requests, emit=emit, workers=settings.workers)
-    archived = _archive_all([(plans[one.venv, one.target], one) for one in sets], layers, store, emit)
+    targets = tuple(dict.fromkeys(plan.target for plan in plans.values()))
+
+    def interpreter(python: Python) -> Interpreter:
+        return settings.systems.interpreter(python, targets)
+
+    layers = make_layers(store, requests, emit=emit, workers=settings.workers, interpreter=interpreter)
+    chosen = [(plans[one.venv, one.target], one) for one in sets]
+    roots = [settings.systems.runtime(plan.target, plan.host_packages) for plan, _ in chosen]
+    archived = _archive_all(chosen, roots, layers, store, emit)
     proving = settings_for(store, workers=settings.workers, host=settings.host, logs=settings.logs)
     reports = prove_all([_proof_request(one, settings.level) for one in archived], proving, store, emit)
     return tuple(
@@ -80,18 +91,25 @@ def make_venvs(
 
 
 def _archive_all(
-    venvs: Sequence[tuple[VenvPlan, WheelSet]], layers: Layers, store: Store, emit: Emit
+    venvs: Sequence[tuple[VenvPlan, WheelSet]],
+    roots: Sequence[SystemRoot],
+    layers: Layers,
+    store: Store,
+    emit: Emit,
 ) -> list[_Archived]:
     own = [tuple(layers.of(wheel, plan.target.python) for wheel in wheels.wheels) for plan, wheels in venvs]
-    system = [find_system_packages(plan.system_packages, plan.target.python) for plan, _ in venvs]
+    system = [
+        find_system_packages(plan.system_packages, plan.target.python, root.path)
+        for (plan, _), root in zip(venvs, roots, strict=True)
+    ]
     requests = [
         ArchiveRequest(frame=_frame(plan, wheels, links), layers=layered, target=plan.target.name)
         for (plan, wheels), layered, links in zip(venvs, own, system, strict=True)
     ]
     archives = make_archives(store, requests, emit=emit)
     return [
-        _Archived(plan=plan, wheels=wheels, layers=layered, system=links, archive=archive)
-        for (plan, wheels), layered, links, archive in zip(venvs, own, system, archives, strict=True)
+        _Archived(plan=plan, wheels=wheels, layers=layered, root=root, system=links, archive=archive)
+        for (plan, wheels), layered, root, links, archive in zip(venvs, own, roots, system, archives, strict=True)
     ]
 
 
@@ -117,4 +135,5 @@ def _proof_request(one: _Archived, level: ProofLevel) -> ProofRequest:
         allow=one.plan.allow,
         modules=one.system.modules,
         level=level,
+        root=one.root,
     )

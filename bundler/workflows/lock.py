@@ -34,6 +34,7 @@ from bundler.workflows.lock_inputs import Inputs, read_inputs, refuse_outdated, 
 from bundler.workflows.lock_services import LockServices, lock_services
 from bundler.workflows.lock_venvs import STAGE, ResolvedUnit, lock_venvs, resolve_group
 from bundler.workflows.manifest import open_manifest, resolve_targets
+from bundler.workflows.systems import systems_of
 
 #: What a resolver's message says where the requirements of a build do not resolve.
 _BUILDING = "build-system.requires"
@@ -41,7 +42,10 @@ _BUILDING = "build-system.requires"
 
 @dataclass(frozen=True, kw_only=True)
 class LockRequest:
-    """What to lock. ``locked`` never resolves; ``diff`` is the directory of a lock to compare the result with."""
+    """What to lock. ``locked`` never resolves; ``diff`` is the directory of a lock to compare the result with.
+
+    ``refresh`` makes root file systems anew that are asked for.
+    """
 
     manifest: Path
     store: Store
@@ -51,6 +55,7 @@ class LockRequest:
     locked: bool = False
     resolver: str = ""
     diff: Path | None = None
+    refresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +114,8 @@ def lock(request: LockRequest, emit: Emit = ignore) -> LockResult:
         emit(Noted(message="the packages stay; what else a bundle shows has changed: the lock is numbered anew"))
     # 3. Resolve, and write the lock.
     if found is None:
-        with lock_services(loaded, choose_resolver(resolver), request.store, emit) as services:
+        systems = systems_of(loaded, plans, request.store, emit, refresh=request.refresh)
+        with lock_services(loaded, choose_resolver(resolver), request.store, emit, systems) as services:
             work = _Work(request=request, services=services, plans=plans, inputs=inputs, previous=previous)
             found = _resolve(work)
     if not reused:
@@ -176,9 +182,9 @@ def _resolve(work: _Work) -> Lock:
     found = _resolve_groups(work, groups)
     # 3.3 Is there a file for every package on every target?
     names = tuple(target.name for target in work.inputs.targets)
-    coverage((cell for _, units in found for unit in units for cell in unit.cells()), names).require()
+    coverage((cell for one in found for unit in one.units for cell in unit.cells()), names).require()
     # 3.4 Each venv's own packages, and the build requirements of those without a wheel.
-    lockers = all_of((partial(_lock_venvs, work, *one) for one in found), "groups of venvs cannot be locked")
+    lockers = all_of((partial(_lock_venvs, work, one) for one in found), "groups of venvs cannot be locked")
     venvs = {(venv.venv, venv.target): venv for one in lockers for venv in one.venvs}
     extra = _extra_requirements(work, venvs.values())
     builds: dict[tuple[str, str, str], BuildLock] = {}
@@ -192,37 +198,45 @@ def _resolve(work: _Work) -> Lock:
     return result
 
 
-def _resolve_groups(
-    work: _Work, groups: Sequence[ConstraintGroup]
-) -> list[tuple[ConstraintGroup, list[ResolvedUnit]]]:
-    found: list[tuple[ConstraintGroup, list[ResolvedUnit]]] = []
+@dataclass(frozen=True, kw_only=True)
+class _ResolvedGroup:
+    """The venvs of one group as they resolved, and what asks sources under its constraints."""
+
+    group: ConstraintGroup
+    units: Sequence[ResolvedUnit]
+    locker: BuildLocker
+
+
+def _resolve_groups(work: _Work, groups: Sequence[ConstraintGroup]) -> list[_ResolvedGroup]:
+    found: list[_ResolvedGroup] = []
     failures: list[ResolutionFailed] = []
     root = PurePosixPath(work.services.loaded.root.resolve())
     for group in groups:
         plans = tuple(plan for plan in work.plans if plan.name in group.venvs and plan.requirements)
         if not plans:
             continue
-        builds = _build_effective(work, group)
+        locker = _locker(work, group)
 
-        def request(unit: Unit, group: ConstraintGroup = group, builds: Effective = builds) -> ResolveRequest:
+        def request(unit: Unit, group: ConstraintGroup = group, locker: BuildLocker = locker) -> ResolveRequest:
             return ResolveRequest(
                 requirements=unit.requirements,
                 targets=unit.targets,
                 constraints=group.effective.text,
-                build_constraints=builds.text,
+                build_constraints=locker.effective.text,
                 indexes=work.services.indexes,
                 previous=_previous_versions(work.previous, {plan.name for plan in unit.plans}),
                 upgrade=_upgrade(work.request),
+                answers=locker.answers,
             )
 
         def effective(
-            error: ResolutionFailed, group: ConstraintGroup = group, builds: Effective = builds
+            error: ResolutionFailed, group: ConstraintGroup = group, locker: BuildLocker = locker
         ) -> Effective:
-            return builds if _BUILDING in error.message else group.effective
+            return locker.effective if _BUILDING in error.message else group.effective
 
         unit = Unit(plans=plans, root=root)
         units, failed, warnings = resolve_group(unit, request, effective, work.services.resolver, work.services.emit)
-        found.append((group, units))
+        found.append(_ResolvedGroup(group=group, units=units, locker=locker))
         failures += failed
         work.warnings += warnings
     if len(failures) == 1:
@@ -241,8 +255,8 @@ class _LockedGroup:
     locker: BuildLocker
 
 
-def _lock_venvs(work: _Work, group: ConstraintGroup, units: Sequence[ResolvedUnit]) -> _LockedGroup:
-    locker = BuildLocker(
+def _locker(work: _Work, group: ConstraintGroup) -> BuildLocker:
+    return BuildLocker(
         services=work.services,
         effective=_build_effective(work, group),
         directories=dict(work.inputs.directories),
@@ -250,10 +264,13 @@ def _lock_venvs(work: _Work, group: ConstraintGroup, units: Sequence[ResolvedUni
         upgrade=_upgrade(work.request),
         extra={},
     )
-    venvs = tuple(venv for unit in units for venv in lock_venvs(unit, locker.desk))
-    for unit in units:
+
+
+def _lock_venvs(work: _Work, resolved: _ResolvedGroup) -> _LockedGroup:
+    venvs = tuple(venv for unit in resolved.units for venv in lock_venvs(unit, resolved.locker.desk))
+    for unit in resolved.units:
         work.warnings += unit.resolution.warnings
-    return _LockedGroup(group=group.name, venvs=venvs, locker=locker)
+    return _LockedGroup(group=resolved.group.name, venvs=venvs, locker=resolved.locker)
 
 
 def _lock_builds(work: _Work, one: _LockedGroup, extra: Mapping[str, tuple[str, ...]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os.path
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,14 +14,15 @@ from urllib.parse import quote, unquote, urlsplit
 
 from packaging.version import InvalidVersion, Version
 
-from bundler.buildenv.host import HostEnvironment
 from bundler.buildenv.port import BuildEnvironment
+from bundler.buildenv.systems import Systems
 from bundler.errors import MetadataError
 from bundler.events import Emit
 from bundler.model.index import IndexConfig
 from bundler.model.lock import Artifact, DirectorySource, GitSource, LockedPackage
 from bundler.model.manifest_load import LoadedManifest
 from bundler.model.target import Target
+from bundler.resolve.git_pins import PinningResolver, Pins
 from bundler.resolve.port import MetadataReader, Resolver
 from bundler.resolve.walk import CoreMeta, parse_core_metadata
 from bundler.sources.constraint_files import MOST_BYTES, LayerReader
@@ -49,7 +51,7 @@ class LockServices:
     client: HttpClient
     git: GitSources
     reader: LayerReader
-    host: HostEnvironment
+    systems: Systems
 
     @property
     def sources(self) -> Sources:
@@ -84,16 +86,14 @@ class LockServices:
         metadata_many((origin for origin in wheels if isinstance(origin, Artifact)), self.store, self.client)
 
     def environment(self, target: Target) -> BuildEnvironment:
-        """Return where questions about a source are answered: the target's own Python where this host has it."""
-        own = self.host.target
-        same = (target.distro, target.version, target.arch) == (own.distro, own.version, own.arch)
-        if same and target.name != own.name and Path(target.python.executable).exists():
-            return HostEnvironment(self.store.root / "host", target=target)
-        return self.host
+        """Return where questions about a source are answered: where its wheel for ``target`` will be built."""
+        return self.systems.environment(target)
 
 
 @contextlib.contextmanager
-def lock_services(loaded: LoadedManifest, resolver: Resolver, store: Store, emit: Emit) -> Iterator[LockServices]:
+def lock_services(
+    loaded: LoadedManifest, resolver: Resolver, store: Store, emit: Emit, systems: Systems
+) -> Iterator[LockServices]:
     """Yield the services for one run."""
     indexes = index_config(loaded.manifest, loaded.root, emit)
     credentials = Credentials(indexes, emit=emit)
@@ -107,12 +107,12 @@ def lock_services(loaded: LoadedManifest, resolver: Resolver, store: Store, emit
             loaded=loaded,
             store=store,
             emit=emit,
-            resolver=resolver,
+            resolver=PinningResolver(inner=resolver, pins=Pins(commit_of=git.resolve)),
             indexes=indexes,
             client=client,
             git=git,
             reader=LayerReader(root=loaded.root, fetch=fetch, read_git=git.show_file),
-            host=HostEnvironment(store.root / "host"),
+            systems=systems,
         )
 
 
@@ -150,12 +150,14 @@ class MetadataDesk:
             MetadataError: A version is none (PEP 440).
         """
         self.services.read_ahead(packages)
-        placed = [self._placed(package) for package in packages]
+        placed = [self.placed(package) for package in packages]
+        context = contextvars.copy_context()
         with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="metadata") as pool:
-            versions = list(pool.map(lambda package: self._version(package, target), placed))
+            versions = list(pool.map(lambda package: context.copy().run(self._version, package, target), placed))
         return [replace(package, version=version) for package, version in zip(placed, versions, strict=True)]
 
-    def _placed(self, package: LockedPackage) -> LockedPackage:
+    def placed(self, package: LockedPackage) -> LockedPackage:
+        """Return the package with addresses that stay true elsewhere, submodules and the digest of a directory."""
         if isinstance(package.origin, Artifact):
             return replace(package, origin=replace(package.origin, url=self.services.portable(package.origin.url)))
         settings = self.services.loaded.manifest.build.packages.get(package.name)

@@ -7,26 +7,35 @@ from dataclasses import replace
 from pathlib import Path
 
 from bundler.buildenv.host_target import probe_interpreter
+from bundler.buildenv.systems import Systems
 from bundler.errors import BuildEnvironmentError, CommandFailed, Problem, VenvError
 from bundler.events import Emit, Warned
-from bundler.model.contents import ProofLevel
 from bundler.model.plan import VenvPlan
 from bundler.model.target import Python, Target
 from bundler.venvs.system_packages import find_system_packages, list_files
 
 
-def check_host(plans: Sequence[VenvPlan], host: Target) -> None:
-    """Refuse venvs that cannot be made on ``host``: bytecode and proof need the target's own Python.
+def check_host(
+    plans: Sequence[VenvPlan], compiled: Collection[tuple[str, str]], host: Target, systems: Systems, *, whole: bool
+) -> None:
+    """Refuse what cannot be made here; bytecode and proof of ``whole`` venvs need the target's own Python.
+
+    ``compiled`` are the venvs, by name and target, that have something to compile.
 
     Raises:
         BuildEnvironmentError: Some cannot; ``problems`` has all the reasons.
     """
-    problems = list(dict.fromkeys((*_targets(plans, host), *_system_packages(plans, host))))
+    needed = [plan for plan in plans if whole or (plan.name, plan.target.name) in compiled]
+    own = [plan for plan in needed if systems.driver(plan.target) == "host"]
+    targets = dict.fromkeys(plan.target for plan in needed)
+    problems = [*_targets(own, host), *systems.problems(targets)]
+    if whole:
+        problems += _system_packages(own)
     if problems:
         raise BuildEnvironmentError(
             "this host cannot make the release: nothing was fetched or built",
-            hint="correct the manifest, or build on a host that can",
-            problems=problems,
+            hint="correct the manifest, prepare this host (sh scripts/prepare-host), or build on a host that can",
+            problems=list(dict.fromkeys(problems)),
         )
 
 
@@ -49,18 +58,6 @@ def warn_of_host(plans: Iterable[VenvPlan], compiled: Collection[tuple[str, str]
         )
 
 
-def warn_of_level(level: ProofLevel, emit: Emit) -> None:
-    """Say that a proof will be weaker than the manifest asks for."""
-    if level == "target":
-        emit(
-            Warned(
-                message="proof.level is target, but there is no build environment with the target's own root file "
-                "system: the venvs are proved on this host, and the bundle says host",
-                hint="set proof.level to host if that is enough",
-            )
-        )
-
-
 def _same_system(one: Target, other: Target) -> bool:
     return (one.distro, one.version, one.arch) == (other.distro, other.version, other.arch)
 
@@ -71,8 +68,8 @@ def _targets(plans: Iterable[VenvPlan], host: Target) -> Iterator[Problem]:
         if not _same_system(target, host):
             yield Problem(
                 where=f"targets: {target.name}",
-                what=f"cannot be made on {host.name}: its bytecode and its proof need its own Python",
-                hint=f"build it on {target.name}; closure: sources needs neither",
+                what=f"cannot be made on {host.name} itself: its bytecode and its proof need its own Python",
+                hint="set build.environment to auto or rootfs",
             )
         elif python != host.python:
             yield from _interpreter(python, f"venvs.{plan.name}.python")
@@ -90,14 +87,16 @@ def _interpreter(python: Python, where: str) -> Iterator[Problem]:
         yield Problem(where=where, what=what, hint=f'write python: "{found}"')
 
 
-def _system_packages(plans: Iterable[VenvPlan], host: Target) -> Iterator[Problem]:
+def _system_packages(plans: Iterable[VenvPlan]) -> Iterator[Problem]:
     for plan in plans:
-        if not _same_system(plan.target, host):
-            continue
-        try:
-            find_system_packages(plan.system_packages, plan.target.python)
-        except VenvError as error:
-            yield from (replace(problem, where=f"venvs.{plan.name}.{problem.where}") for problem in error.problems)
+        yield from _unlinked(plan)
+
+
+def _unlinked(plan: VenvPlan) -> Iterator[Problem]:
+    try:
+        find_system_packages(plan.system_packages, plan.target.python)
+    except VenvError as error:
+        yield from (replace(problem, where=f"venvs.{plan.name}.{problem.where}") for problem in error.problems)
 
 
 def _is_installed(package: str) -> bool:

@@ -55,7 +55,7 @@ class FinishedVenv:
                 for wheel, package in zip(self.wheels.wheels, self.wheels.packages, strict=True)
             ),
             console_scripts=self.console_scripts,
-            runtime_packages=plan.runtime_packages,
+            runtime_packages=plan.host_packages,
             proof=replace(proof, unproved_allowed=unproved_allowed and proof.level == "none"),
         )
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bundler.buildenv.host_target import host_target
+from bundler.buildenv.systems import Systems, SystemsRequest
 from bundler.errors import BuildEnvironmentError
 from bundler.events import Event, Warned
 from bundler.model.plan import VenvPlan
 from bundler.model.target import Python, Target, make_target
+from bundler.store.cas import Store
 from bundler.workflows.installer import reason
-from bundler.workflows.preflight import check_host, warn_of_host, warn_of_level
+from bundler.workflows.preflight import check_host, warn_of_host
 
 UNREACHABLE = """\
 pip: WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<pip.X object at 0x7f>: \
@@ -39,36 +42,50 @@ def plan(target: Target, name: str = "web", *, system: tuple[str, ...] = (), bui
     )
 
 
-def test_all_that_this_host_cannot_make_is_said_at_once(host: Target) -> None:
-    """A foreign target is named once however many venvs it has, beside a missing Python and a missing package."""
+@pytest.fixture
+def systems(host: Target, tmp_path: Path) -> Systems:
+    """Systems of a manifest that says nothing of them."""
+    return Systems(SystemsRequest(host=host), Store(tmp_path / "store"))
+
+
+def test_all_that_this_host_cannot_make_is_said_at_once(host: Target, systems: Systems) -> None:
+    """A target without a root file system is named once however many venvs it has, beside what is missing here."""
     python = Python(full_version="3.99.0", executable="/usr/bin/python3.99")
     foreign = make_target("plan9", "4", host.arch, python, host.glibc)
     newer = make_target(host.distro, host.version, host.arch, python, host.glibc)
     plans = [plan(foreign), plan(foreign, "two"), plan(newer, "new"), plan(host, "sys", system=("no-such-package",))]
     with pytest.raises(BuildEnvironmentError) as caught:
-        check_host(plans, host)
+        check_host(plans, (), host, systems, whole=True)
 
-    problems = caught.value.problems
-    assert [problem.where for problem in problems] == [
-        f"targets: {foreign.name}",
+    wheres = [problem.where for problem in caught.value.problems]
+    assert [where for where in wheres if where not in ("mmdebstrap", "bubblewrap")] == [
         "venvs.new.python",
+        f"targets: {foreign.name}",
         "venvs.sys.system_packages",
     ]
-    assert problems[1].what == "/usr/bin/python3.99 is not installed"
 
 
-def test_an_interpreter_of_another_patch_level_is_named_with_its_version(host: Target) -> None:
+def test_an_interpreter_of_another_patch_level_is_named_with_its_version(host: Target, systems: Systems) -> None:
     """Bytecode belongs to one full version: the message says what to write."""
     other = replace(host, python=replace(host.python, full_version=f"{host.python.version}.99"))
     with pytest.raises(BuildEnvironmentError) as caught:
-        check_host([plan(other)], host)
+        check_host([plan(other)], (), host, systems, whole=True)
 
     assert caught.value.problems[0].hint == f'write python: "{host.python.full_version}"'
 
 
-def test_venvs_of_this_host_pass(host: Target) -> None:
+def test_venvs_of_this_host_pass(host: Target, systems: Systems) -> None:
     """Nothing is asked of a release for this host's own target."""
-    check_host([plan(host), plan(host, "two")], host)
+    check_host([plan(host), plan(host, "two")], (), host, systems, whole=True)
+
+
+def test_a_release_of_wheels_of_sources_asks_for_what_it_compiles_only(host: Target, systems: Systems) -> None:
+    """With closure sources, a target that nothing is compiled for needs no system here."""
+    foreign = make_target("plan9", "4", host.arch, host.python, host.glibc)
+    check_host([plan(foreign)], (), host, systems, whole=False)
+
+    with pytest.raises(BuildEnvironmentError):
+        check_host([plan(foreign)], {("web", foreign.name)}, host, systems, whole=False)
 
 
 def test_missing_compilers_are_named_where_something_is_compiled(host: Target) -> None:
@@ -81,15 +98,6 @@ def test_missing_compilers_are_named_where_something_is_compiled(host: Target) -
     (event,) = events
     assert isinstance(event, Warned)
     assert event.message.endswith("for compiling: no-such-dev")
-
-
-def test_a_weaker_proof_than_asked_for_is_said() -> None:
-    """Level target is proved on the host only, and the user hears of it."""
-    events: list[Event] = []
-    warn_of_level("host", events.append)
-    assert not events
-    warn_of_level("target", events.append)
-    assert isinstance(events[0], Warned)
 
 
 @pytest.mark.parametrize(

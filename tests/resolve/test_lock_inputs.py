@@ -18,6 +18,7 @@ from bundler.store.cas import Store
 from bundler.workflows.lock import LockRequest, LockResult, lock
 from bundler.workflows.lock_inputs import remote_changes
 from bundler.workflows.lock_services import lock_services
+from bundler.workflows.systems import systems_of
 
 Write = Callable[..., Path]
 TARGET = "debian-12-x86_64"
@@ -176,7 +177,8 @@ def test_a_lock_with_local_files_fits_every_checkout(desk: Desk, index: Any, ind
     assert found.reused
     assert (app.url, part.url) == ("file:my%20wheels/app-1.0-py3-none-any.whl", "file:part-1.0-py3-none-any.whl")
     assert str(desk.root.parent) not in "".join(one.read_text() for one in found.lock_dir.rglob("*.toml"))
-    with lock_services(found.loaded, _none(), desk.store, desk.events.append) as services:
+    systems = systems_of(found.loaded, found.plans, desk.store)
+    with lock_services(found.loaded, _none(), desk.store, desk.events.append, systems) as services:
         services.fetch([one for one in (app, part) if isinstance(one, Artifact)])
     assert desk.store.path(app.sha256).is_file()
 

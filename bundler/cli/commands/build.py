@@ -42,6 +42,9 @@ Examples:
 @click.option(
     "--development-key", is_flag=True, help="Sign with a key made for trying things out; it vouches for nothing."
 )
+@click.option(
+    "--refresh", is_flag=True, help="Make root file systems of targets anew, with today's distro packages."
+)
 @click.option("--workers", type=click.IntRange(1, 64), help="How much runs at once (default: one per processor).")
 @click.pass_obj
 def command(output: Output, /, manifest: Path, **options: Any) -> None:
@@ -60,7 +63,13 @@ def _request(output: Output, manifest: Path, options: dict[str, Any]) -> BuildRe
         raise UsageError(f"{len(keys)} keys but {len(names)} signers", hint="give one --signer for each --key")
     store = Store(output.store_path or default_root())
     request = BuildRequest(
-        lock=LockRequest(manifest=manifest, store=store, lock_dir=options["lock_dir"], locked=options["locked"]),
+        lock=LockRequest(
+            manifest=manifest,
+            store=store,
+            lock_dir=options["lock_dir"],
+            locked=options["locked"],
+            refresh=options["refresh"],
+        ),
         out=options["out"],
         volume_size=parse_volume_size(options["volume_size"]),
         signers=tuple(Signer(name=name, key=key) for name, key in zip(names, keys, strict=True)),
