@@ -66,22 +66,22 @@ class GitSources:
         return commit
 
     def fetch_all(self, sources: Iterable[GitSource], workers: int = 4) -> None:
-        """Mirror every repository, several at a time, until all commits are there.
+        """Mirror every repository, several at a time, until all commits are there, those of submodules too.
 
         Raises:
             GitError: Some cannot be had; ``problems`` lists all where there are several.
         """
         began = stopwatch()
-        commits: dict[str, set[str]] = {}
+        wanted: dict[str, set[GitSource]] = {}
         for source in sources:
-            commits.setdefault(check_url(source.url), set()).add(source.commit)
-        reused = sum(all(self._has(self._path(url), commit) for commit in wanted) for url, wanted in commits.items())
-        self._emit(StageStarted(stage=STAGE, total=len(commits)))
+            wanted.setdefault(check_url(source.url), set()).add(source)
+        reused = sum(all(self._has(self._path(url), one.commit) for one in ones) for url, ones in wanted.items())
+        self._emit(StageStarted(stage=STAGE, total=len(wanted)))
         with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="git") as pool:
-            failures = run_all(pool, self._stop, [(self._fetch_one, item) for item in commits.items()])
+            failures = run_all(pool, self._stop, [(self._fetch_one, item) for item in wanted.items()])
         if failures:
             raise combine(failures, "git repositories could not be fetched")
-        self._emit(StageFinished(stage=STAGE, seconds=stopwatch() - began, items=len(commits), reused=reused))
+        self._emit(StageFinished(stage=STAGE, seconds=stopwatch() - began, items=len(wanted), reused=reused))
 
     def checkout(self, source: GitSource, into: Path) -> Path:
         """Put the commit's tree, with its history and tags, into the new directory ``into``.
@@ -124,16 +124,23 @@ class GitSources:
         mirror = self._need(source.url, source.commit)
         return int(self._git.local("show", "-s", "--format=%ct", source.commit, cwd=mirror).text)
 
-    def _fetch_one(self, wanted: tuple[str, set[str]]) -> None:
-        url, commits = wanted
+    def _fetch_one(self, wanted: tuple[str, set[GitSource]]) -> None:
+        url, sources = wanted
         name = redact_url(url).rstrip("/").rpartition("/")[2].removesuffix(".git")
         self._emit(ItemStarted(stage=STAGE, item=name))
         try:
-            for commit in sorted(commits):
-                self._need(url, commit)
+            for source in sorted(sources, key=lambda source: source.commit):
+                self._need_all(source)
         finally:
             self._emit(ItemFinished(stage=STAGE, item=name))
         self._emit(StageAdvanced(stage=STAGE))
+
+    def _need_all(self, source: GitSource) -> None:
+        """Mirror a commit and, where they are asked for, its submodules and theirs."""
+        mirror = self._need(source.url, source.commit)
+        if source.submodules:
+            for nested in submodules(self._git, mirror, source):
+                self._need_all(nested.source)
 
     def _look_up(self, url: str, revision: str) -> str | None:
         """Ask the server; as for git itself, a tag wins over a branch of the same name."""

@@ -242,6 +242,19 @@ def test_submodules_are_placed_if_asked(sources: GitSources, parent: Repository,
     assert {time for name, _, time, _ in snapshot(tree)} == {1767323045}
 
 
+def test_submodules_are_fetched_before_they_are_placed(
+    store: Store, sources: GitSources, parent: Repository, tmp_path: Path
+) -> None:
+    """What is fetched is enough for a checkout elsewhere, without the repositories and without credentials."""
+    wanted = replace(source(parent), submodules=True)
+    sources.fetch_all([wanted])
+    for repository in parent.path.parent.iterdir():
+        repository.rename(tmp_path / f"gone-{repository.name}")
+    tree = GitSources(store, retry=QUICK).checkout(wanted, tmp_path / "tree")
+
+    assert (tree / "vendor" / "demo" / "setup.py").read_text() == "two\n"
+
+
 def test_a_file_is_shown(sources: GitSources, repository: Repository) -> None:
     """A constraint layer's file is read at a revision, with the commit that it was."""
     commit, data = sources.show_file(repository.url, "1.0.0", "setup.py")
