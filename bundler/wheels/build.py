@@ -23,7 +23,7 @@ from bundler.wheels.hooks import Backend
 from bundler.wheels.source import Sources, source_identity
 
 #: Rises whenever the same inputs would give other wheels.
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 _NO_VERSION = "0.0.0"
 
 
@@ -51,6 +51,8 @@ def build_key(request: BuildRequest, environment: BuildEnvironment) -> str:
         (request.package.name, request.package.version, source_identity(request.package)),
         # A build that saw the network or this host's files is not taken for one that did not.
         (request.target.name, environment.name, host.name, host.python.full_version, environment.describe()),
+        # Nor is what was linked to other versions of the system's libraries.
+        environment.spec.identity,
         sorted((wheel.filename, wheel.digest) for wheel in request.requirements),
         (dict(request.settings.env), dict(request.settings.config_settings)),
     )
@@ -61,7 +63,13 @@ def recall_wheel(request: BuildRequest, environment: BuildEnvironment, store: St
     known = store.recall("wheel", build_key(request, environment))
     if not isinstance(known, dict) or not store.has(str(known.get("digest"))):
         return None
-    return _wheel(request, str(known["filename"]), str(known["digest"]), store.size(str(known["digest"])))
+    return wheel_of(request, str(known["filename"]), str(known["digest"]), store.size(str(known["digest"])))
+
+
+def remember_wheel(request: BuildRequest, environment: BuildEnvironment, store: Store, wheel: Wheel) -> None:
+    """Remember ``wheel``, which is in the store, as what a build with these inputs gives."""
+    value = {"filename": wheel.filename, "digest": wheel.digest}
+    store.remember("wheel", build_key(request, environment), value)
 
 
 def build_wheel(request: BuildRequest, environment: BuildEnvironment, sources: Sources) -> Wheel:
@@ -89,16 +97,16 @@ def build_wheel(request: BuildRequest, environment: BuildEnvironment, sources: S
                 error.message, hint=f"{error.hint}; tree: {kept}".removeprefix("; "), problems=error.problems
             ) from error
         blob = store.adopt(path)
-        filename = path.name
-    store.remember("wheel", key, {"filename": filename, "digest": blob.digest})
+        wheel = wheel_of(request, path.name, blob.digest, blob.size)
+    remember_wheel(request, environment, store, wheel)
     seconds = round(clock.stopwatch() - started, 2)
-    store.remember("build-seconds", duration_key(request.package.name, request.target), {"seconds": seconds})
-    return _wheel(request, filename, blob.digest, blob.size)
+    store.remember("build-seconds", duration_key(request.package.name, request.target.name), {"seconds": seconds})
+    return wheel
 
 
-def duration_key(name: str, target: Target) -> str:
-    """Return under which key the store remembers how long builds of ``name`` take."""
-    return key_of(name, target.name)
+def duration_key(name: str, target: str) -> str:
+    """Return under which key the store remembers how long builds of the package ``name`` take for a target."""
+    return key_of(name, target)
 
 
 def _build(request: BuildRequest, environment: BuildEnvironment, sources: Sources, root: Path, *, log: Path) -> Path:
@@ -179,7 +187,8 @@ def _keep(root: Path, place: Path) -> Path:
     return place
 
 
-def _wheel(request: BuildRequest, filename: str, digest: str, size: int) -> Wheel:
+def wheel_of(request: BuildRequest, filename: str, digest: str, size: int) -> Wheel:
+    """Return the wheel of ``request`` whose file is the blob ``digest``."""
     package = request.package
     return Wheel(
         name=package.name,

@@ -26,6 +26,24 @@ from bundler.wheels.source import SourceTree
 
 TAIL_LINES = 20
 _LARGEST_ANSWER = 16 << 20
+#: What to do about a build that memory did not suffice for.
+OUT_OF_MEMORY = (
+    "out of memory: raise build.packages.{name}.memory in the manifest, so that less runs beside it, "
+    "or let fewer builds run at once (--workers)"
+)
+#: How tools say so. A compiler that the kernel killed says nothing; who started it does.
+_OUT_OF_MEMORY_SIGNS = (
+    "Cannot allocate memory",
+    "Killed signal terminated program",
+    "LLVM ERROR: out of memory",
+    "MemoryError",
+    "memory exhausted",
+    "out of memory allocating",
+    "signal: 9, SIGKILL",
+    "std::bad_alloc",
+)
+#: SIGKILL, as a parent sees it and as a shell or bubblewrap passes it on: the kernel's answer to too little memory.
+_KILLED = (-9, 128 + 9)
 #: What a line of a log means, and what to do. Debian's names; the hint says so.
 _HINTS = (
     ("Python.h: No such file", "apt-get install python3-dev"),
@@ -36,13 +54,11 @@ _HINTS = (
     ("cc' failed: No such file", "apt-get install build-essential"),
     ("g++' failed: No such file", "apt-get install build-essential"),
     ("can't find Rust compiler", "apt-get install cargo"),
-    ("MemoryError", "raise build.packages.<name>.memory in the manifest"),
-    ("Cannot allocate memory", "raise build.packages.<name>.memory in the manifest"),
     (
         "Temporary failure in name resolution",
         "builds have no network; bring what it downloads as a build requirement",
     ),
-    ("No module named", "name the missing module's package in build.packages.<name>.requires of the manifest"),
+    ("No module named", "name the missing module's package in build.packages.{name}.requires of the manifest"),
 )
 
 
@@ -117,9 +133,7 @@ class Backend:
             settings = dict(self.settings.config_settings) or None
             return getattr(caller, hook)(*args, config_settings=settings, **options)
         except CommandFailed as error:
-            raise self._failed(
-                f"{hook} failed: {error.message}" if error.returncode < 0 else f"{hook} failed"
-            ) from error
+            raise self._ended(hook, error) from error
         except BackendUnavailable as error:
             raise self._failed(
                 f"its backend {system.backend} cannot be imported: {error}", str(error.traceback)
@@ -152,10 +166,22 @@ class Backend:
             raise self._failed(f"its backend left no usable {path.name}")
         return path
 
-    def _failed(self, why: str, extra: str = "") -> WheelBuildFailed:
+    def _ended(self, hook: str, error: CommandFailed) -> WheelBuildFailed:
+        if error.returncode in _KILLED:
+            return self._failed(f"{hook} was killed (status {error.returncode})", hint=OUT_OF_MEMORY)
+        return self._failed(f"{hook} failed: {error.message}" if error.returncode < 0 else f"{hook} failed")
+
+    def _failed(self, why: str, extra: str = "", hint: str = "") -> WheelBuildFailed:
         text = (tail(self.log).decode("utf-8", "replace") if self.log.is_file() else "") + extra
         lines = text.rstrip().splitlines()[-TAIL_LINES:]
         shown = "".join(f"\n  | {line}" for line in lines)
-        hint = next((advice for sign, advice in _HINTS if sign in text), "").replace("<name>", self.what.split()[0])
+        advice = (hint or _advice(text)).format(name=self.what.split()[0])
         where = f"log: {self.log}"
-        return WheelBuildFailed(f"{self.what}: {why}{shown}", hint=f"{hint}; {where}" if hint else where)
+        return WheelBuildFailed(f"{self.what}: {why}{shown}", hint=f"{advice}; {where}" if advice else where)
+
+
+def _advice(text: str) -> str:
+    """Return what to do about a build whose log ends with ``text``, or nothing."""
+    if any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
+        return OUT_OF_MEMORY
+    return next((advice for sign, advice in _HINTS if sign in text), "")

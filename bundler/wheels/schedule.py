@@ -1,7 +1,7 @@
 """Decides which build starts next: a pure state machine fed with what ended.
 
 Builds wait for the builds that they need. Of those that may start, the one with the longest chain of recorded
-durations behind it goes first, as far as slots and memory allow; one that needs more memory than there is runs alone.
+durations behind it goes first, as far as processors and memory allow; one that needs more than there is runs alone.
 """
 
 from __future__ import annotations
@@ -18,19 +18,25 @@ _Urgency: TypeAlias = Callable[[str], tuple[float, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One build: memory in MiB, expected seconds, and the keys of builds that must end well before."""
+    """One build: processors, memory in MiB, expected seconds.
+
+    ``needs`` are the keys of builds that must end well before, ``after`` of those that must only be over: ended in
+    whatever way, or given up.
+    """
 
     key: str
+    cpus: int = 1
     memory: int = 0
     seconds: float = 0.0
     needs: frozenset[str] = frozenset()
+    after: frozenset[str] = frozenset()
 
 
 class Schedule:
     """What is waiting, running and over."""
 
     def __init__(self, tasks: Iterable[Task], *, memory: int, slots: int) -> None:
-        """Take in all tasks.
+        """Take in all tasks; ``memory`` (MiB) and ``slots`` (processors) are what may be taken at once.
 
         Raises:
             BuildError: Tasks need each other in a circle, or something that is no task.
@@ -39,6 +45,7 @@ class Schedule:
         self._memory = memory
         self._slots = max(1, slots)
         self._ended: set[str] = set()
+        self._lost: set[str] = set()
         self._running: dict[str, Task] = {}
         _refuse_circles(self._tasks)
         self._waiting = sorted(self._tasks, key=self._urgency())
@@ -46,7 +53,7 @@ class Schedule:
     def _urgency(self) -> _Urgency:
         needed_by: dict[str, list[str]] = {key: [] for key in self._tasks}
         for task in self._tasks.values():
-            for need in task.needs:
+            for need in task.needs | task.after:
                 needed_by[need].append(task.key)
 
         @cache
@@ -62,16 +69,22 @@ class Schedule:
 
     def take(self) -> Task | None:
         """Return a task to start now, counted as running from here on, or None."""
-        if len(self._running) >= self._slots:
-            return None
-        free = self._memory - sum(task.memory for task in self._running.values())
         for key in self._waiting:
             task = self._tasks[key]
-            if task.needs <= self._ended and (task.memory <= free or not self._running):
+            if self._may_start(task) and self._fits(task):
                 self._waiting.remove(key)
                 self._running[key] = task
                 return task
         return None
+
+    def _may_start(self, task: Task) -> bool:
+        return task.needs <= self._ended and task.after <= self._ended | self._lost
+
+    def _fits(self, task: Task) -> bool:
+        running = self._running.values()
+        cpus = sum(other.cpus for other in running) + task.cpus
+        memory = sum(other.memory for other in running) + task.memory
+        return not running or (cpus <= self._slots and memory <= self._memory)
 
     def succeeded(self, key: str) -> None:
         """Note that a running task ended well."""
@@ -89,13 +102,14 @@ class Schedule:
             changed = bool(more)
         given_up = tuple(sorted(lost - {key}))
         self._waiting = [other for other in self._waiting if other not in lost]
+        self._lost |= lost
         return given_up
 
 
 def _refuse_circles(tasks: dict[str, Task]) -> None:
     done: set[str] = set()
     while True:
-        free = {key for key, task in tasks.items() if key not in done and task.needs <= done}
+        free = {key for key, task in tasks.items() if key not in done and task.needs | task.after <= done}
         if not free:
             break
         done |= free

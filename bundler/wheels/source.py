@@ -10,6 +10,7 @@ from bundler.errors import CommandFailed, WheelBuildFailed
 from bundler.model.lock import Artifact, GitSource, LockedPackage
 from bundler.process import Command, run
 from bundler.sources.directory import copy_directory
+from bundler.sources.git import GitSources
 from bundler.store.cas import Store
 from bundler.wheels.sdist import NEWEST_EPOCH, OLDEST_EPOCH, is_inside, unpack_sdist
 
@@ -24,6 +25,22 @@ class SourceTree:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourcesSpec:
+    """Where sources come from, as a plain value: the directories of the store and of the manifest.
+
+    It holds no credentials: sdists and the mirrors of repositories must be in the store before.
+    """
+
+    store: Path
+    root: Path
+
+    def open(self) -> Sources:
+        """Return the sources, in any process that sees the same directories."""
+        store = Store(self.store)
+        return Sources(store=store, checkout=GitSources(store).checkout, root=self.root)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sources:
     """Where sources come from: ``checkout`` puts a commit, with its history and tags, into an absent directory.
 
@@ -33,6 +50,11 @@ class Sources:
     store: Store
     checkout: Callable[[GitSource, Path], object]
     root: Path
+
+    @property
+    def spec(self) -> SourcesSpec:
+        """Return what opens the same sources in another process."""
+        return SourcesSpec(store=self.store.root.absolute(), root=self.root.absolute())
 
     def place(self, package: LockedPackage, top: Path) -> SourceTree:
         """Make ``top``, which must not exist, the source tree of ``package``.

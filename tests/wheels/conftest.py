@@ -72,6 +72,20 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
             archive.writestr(entry, data)
     return filename
 """
+EXTENSION = b"""
+#include <Python.h>
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "spam", __FILE__, -1, NULL};
+PyMODINIT_FUNC PyInit_spam(void) { return PyModule_Create(&module); }
+"""
+COMPILE = """
+def files():
+    include = sysconfig.get_paths()["include"]
+    flags = ["-g", *os.environ.get("CFLAGS", "").split(), f"-I{include}"]
+    pathlib.Path("made").mkdir()
+    target = os.path.abspath("made/spam.so")
+    subprocess.run(["cc", "-shared", "-fPIC", *flags, "-o", target, os.path.abspath("spam.c")], check=True)
+    return {"spam.so": pathlib.Path(target).read_bytes()}
+"""
 PYPROJECT = '[build-system]\nrequires = {static}\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
 
@@ -159,5 +173,15 @@ def make_sdist(store: Store) -> MakeSdist:
         filename = f"{name}-{version}.tar.gz"
         origin = Artifact(name=filename, url=f"https://index.example/{filename}", sha256=blob.digest, size=blob.size)
         return LockedPackage(name=name, version=locked_version or version, kind="sdist", origin=origin)
+
+    return make
+
+
+@pytest.fixture
+def make_extension(make_sdist: MakeSdist) -> MakeSdist:
+    """Return a function that makes the sdist of an extension module, as make_sdist does."""
+
+    def make(name: str) -> LockedPackage:
+        return make_sdist(name, tag=None, files={"spam.c": EXTENSION}, extra=COMPILE)
 
     return make

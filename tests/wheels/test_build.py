@@ -12,6 +12,7 @@ from typing import TypeAlias
 import pytest
 
 from bundler.buildenv.host import HostEnvironment
+from bundler.buildenv.port import EnvironmentSpec
 from bundler.errors import DigestMismatch, WheelBuildFailed, WheelRefused
 from bundler.model.lock import DirectorySource, GitSource, LockedPackage
 from bundler.model.manifest import PackageBuild
@@ -25,20 +26,14 @@ from bundler.wheels.build import BuildRequest, build_wheel, recall_wheel
 from bundler.wheels.source import Sources
 
 MakeSdist: TypeAlias = Callable[..., LockedPackage]
-EXTENSION = b"""
-#include <Python.h>
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "spam", __FILE__, -1, NULL};
-PyMODINIT_FUNC PyInit_spam(void) { return PyModule_Create(&module); }
-"""
-COMPILE = """
-def files():
-    include = sysconfig.get_paths()["include"]
-    flags = ["-g", *os.environ.get("CFLAGS", "").split(), f"-I{include}"]
-    pathlib.Path("made").mkdir()
-    target = os.path.abspath("made/spam.so")
-    subprocess.run(["cc", "-shared", "-fPIC", *flags, "-o", target, os.path.abspath("spam.c")], check=True)
-    return {"spam.so": pathlib.Path(target).read_bytes()}
-"""
+
+
+class Updated(HostEnvironment):
+    """The same system with other versions of its packages."""
+
+    @property
+    def spec(self) -> EnvironmentSpec:
+        return replace(super().spec, identity="of the new versions")
 
 
 def sources(store: Store, root: Path = Path("/nowhere")) -> Sources:
@@ -59,7 +54,8 @@ def test_a_wheel_is_built_once_ever(
 ) -> None:
     """The result is in the store, has a log, and is recalled as long as nothing that went in changes.
 
-    What was built without isolation is not taken for what was built with it, nor the other way round.
+    What was built without isolation is not taken for what was built with it, nor the other way round; nor is what was
+    built with other versions of the system's packages.
     """
     request = request_for(make_sdist(), target, env={"MODE": "a"})
     wheel = build_wheel(request, environment, sources(store))
@@ -75,6 +71,7 @@ def test_a_wheel_is_built_once_ever(
     assert recall_wheel(more, environment, store) is None
     if environment.isolated:
         assert recall_wheel(request, HostEnvironment(store.tmp, isolate=False), store) is None
+    assert recall_wheel(request, Updated(store.tmp, target=target), store) is None
     assert not list(store.tmp.glob("work-*"))
 
 
@@ -104,12 +101,12 @@ def test_two_builds_of_an_extension_are_the_same_bytes(
     tmp_path: Path,
     store: Store,
     target: Target,
-    make_sdist: MakeSdist,
+    make_extension: MakeSdist,
     monkeypatch: pytest.MonkeyPatch,
     isolate: bool,
 ) -> None:
     """Directory, umask, time zone and locale leave no trace in compiled code with debug information."""
-    package = make_sdist("spam", tag=None, files={"spam.c": EXTENSION}, extra=COMPILE)
+    package = make_extension("spam")
     first = build_wheel(request_for(package, target), HostEnvironment(store.tmp, isolate=isolate), sources(store))
     other = Store(tmp_path / "quite" / "another" / "place" / "with-a-longer-name")
     other.put_file(store.path(package.origin.sha256))  # type: ignore[union-attr]  # an sdist has a digest
@@ -167,6 +164,31 @@ def test_a_backend_that_does_not_even_start_is_reported(
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("extra", "sign"),
+    [
+        pytest.param(
+            "import signal\ndef files():\n    os.kill(os.getpid(), signal.SIGKILL)", "was killed (status", id="killed"
+        ),
+        pytest.param(
+            "def files():\n    raise SystemExit('cc: fatal error: Killed signal terminated program cc1')",
+            "terminated program cc1",
+            id="its compiler was killed",
+        ),
+        pytest.param("def files():\n    return bytearray(1 << 36)", "MemoryError", id="beyond its limit"),
+    ],
+)
+def test_a_build_without_enough_memory_says_what_to_do(
+    store: Store, environment: HostEnvironment, target: Target, make_sdist: MakeSdist, extra: str, sign: str
+) -> None:
+    """Killed by the kernel, its compiler killed, or refused memory: the hint names the setting to raise."""
+    with pytest.raises(WheelBuildFailed) as caught:
+        build_wheel(request_for(make_sdist(extra=extra), target), environment, sources(store))
+
+    assert sign in caught.value.message
+    assert caught.value.hint.startswith("out of memory: raise build.packages.demo.memory in the manifest")
+
+
 @pytest.mark.parametrize("answer", ["../demo.whl", "absent.whl"])
 def test_a_backend_that_names_another_file_is_refused(
     store: Store, environment: HostEnvironment, target: Target, make_sdist: MakeSdist, answer: str
@@ -213,13 +235,13 @@ def test_another_version_than_locked_is_refused(
 @pytest.mark.native
 @pytest.mark.slow
 def test_native_code_for_another_target_is_refused(
-    store: Store, environment: HostEnvironment, target: Target, make_sdist: MakeSdist
+    store: Store, environment: HostEnvironment, target: Target, make_sdist: MakeSdist, make_extension: MakeSdist
 ) -> None:
     """This host builds portable wheels for other targets, but no native code."""
     name = "ubuntu-24.04-x86_64" if target.name != "ubuntu-24.04-x86_64" else "debian-12-x86_64"
     other = known_target(name)
     portable = build_wheel(request_for(make_sdist(), other), environment, sources(store))
-    native = make_sdist("spam", tag=None, files={"spam.c": EXTENSION}, extra=COMPILE)
+    native = make_extension("spam")
 
     assert portable.filename == "demo-1.0-py3-none-any.whl"
     with pytest.raises(WheelRefused) as caught:

@@ -11,8 +11,10 @@ from bundler.wheels.pool import run_schedule
 from bundler.wheels.schedule import Schedule, Task
 
 
-def task(key: str, *needs: str, memory: int = 1, seconds: float = 1) -> Task:
-    return Task(key=key, memory=memory, seconds=seconds, needs=frozenset(needs))
+def task(
+    key: str, *needs: str, cpus: int = 1, memory: int = 1, seconds: float = 1, after: frozenset[str] = frozenset()
+) -> Task:
+    return Task(key=key, cpus=cpus, memory=memory, seconds=seconds, needs=frozenset(needs), after=after)
 
 
 @st.composite
@@ -20,9 +22,10 @@ def graphs(draw: st.DrawFn) -> list[Task]:
     count = draw(st.integers(1, 8))
     tasks = []
     for number in range(count):
-        needs = draw(st.sets(st.integers(0, number - 1))) if number else set()
-        memory, seconds = draw(st.integers(1, 12)), draw(st.floats(0, 100))
-        tasks.append(task(str(number), *map(str, needs), memory=memory, seconds=seconds))
+        needs, after = (draw(st.sets(st.integers(0, number - 1))) if number else set() for _ in range(2))
+        cpus, memory, seconds = draw(st.integers(1, 4)), draw(st.integers(1, 12)), draw(st.floats(0, 100))
+        more = frozenset(map(str, after))
+        tasks.append(task(str(number), *map(str, needs), cpus=cpus, memory=memory, seconds=seconds, after=more))
     return tasks
 
 
@@ -30,16 +33,17 @@ def graphs(draw: st.DrawFn) -> list[Task]:
 def test_every_task_runs_once_after_what_it_needs_within_the_budget(
     tasks: list[Task], slots: int, data: st.DataObject
 ) -> None:
-    """Whatever ends first: needs are over before a task starts, memory and slots hold, all tasks run."""
+    """Whatever ends first: needs are over before a task starts, memory and processors hold, all tasks run."""
     schedule = Schedule(tasks, memory=10, slots=slots)
     running: dict[str, Task] = {}
     ended: list[str] = []
     while not schedule.finished:
         while (found := schedule.take()) is not None:
-            assert found.needs <= set(ended)
+            assert found.needs | found.after <= set(ended)
             running[found.key] = found
-        assert 1 <= len(running) <= slots
+        assert running
         assert len(running) == 1 or sum(one.memory for one in running.values()) <= 10
+        assert len(running) == 1 or sum(one.cpus for one in running.values()) <= slots
         key = data.draw(st.sampled_from(sorted(running)))
         del running[key]
         schedule.succeeded(key)
@@ -70,6 +74,43 @@ def test_a_small_build_fills_the_room_that_a_large_one_leaves() -> None:
 
     assert taken == ["a", "c"]
     assert schedule.take() is None
+
+
+def test_a_build_that_takes_all_processors_waits_until_they_are_free() -> None:
+    """Two processors: what takes both neither joins another nor is joined."""
+    schedule = Schedule([task("wide", cpus=2, seconds=9), task("a", seconds=1)], memory=10, slots=2)
+    wide = schedule.take()
+    beside = schedule.take()
+    schedule.succeeded("wide")
+    then = schedule.take()
+
+    assert (wide and wide.key, beside, then and then.key) == ("wide", None, "a")
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_what_only_comes_after_starts_however_the_other_ended(well: bool) -> None:
+    """A build that waits for another without needing it is not given up when that one fails."""
+    schedule = Schedule(
+        [task("native"), task("emulated", seconds=100, after=frozenset({"native"}))], memory=9, slots=2
+    )
+    first, nothing = schedule.take(), schedule.take()
+    given_up = () if well else schedule.failed("native")
+    if well:
+        schedule.succeeded("native")
+    then = schedule.take()
+
+    assert (first and first.key, nothing, given_up, then and then.key) == ("native", None, (), "emulated")
+
+
+def test_what_comes_after_a_build_that_was_given_up_starts_too() -> None:
+    """Over is over: failed, or never begun because something it needs failed."""
+    tasks = [task("bad"), task("native", "bad"), task("emulated", after=frozenset({"native"}))]
+    schedule = Schedule(tasks, memory=9, slots=2)
+    schedule.take()
+    given_up = schedule.failed("bad")
+    then = schedule.take()
+
+    assert (given_up, then and then.key) == (("native",), "emulated")
 
 
 def test_builds_that_need_each_other_are_refused_by_name() -> None:
