@@ -5,7 +5,7 @@ Drivers are found by entry point (``bundler.resolvers``) and chosen in :mod:`bun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -25,30 +25,6 @@ CONSTRAINT = "constraint"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolveRequest:
-    """What to resolve. ``requirements`` are PEP 508 lines; local paths in them are absolute ``file:`` URLs.
-
-    ``constraints`` is one constraints file; ``previous`` maps names to versions preferred where nothing speaks
-    against them; ``upgrade`` is True to forget all of these, or the names to forget.
-    """
-
-    requirements: tuple[str, ...]
-    targets: tuple[Target, ...]
-    constraints: str = ""
-    indexes: IndexConfig = field(default_factory=IndexConfig)
-    previous: Mapping[str, str] = field(default_factory=dict)
-    upgrade: bool | frozenset[str] = False
-    build_constraints: str = ""
-
-    @property
-    def preferred(self) -> dict[str, str]:
-        """Return the previous versions that still count."""
-        if isinstance(self.upgrade, frozenset):
-            return {name: version for name, version in self.previous.items() if name not in self.upgrade}
-        return {} if self.upgrade else dict(self.previous)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Resolved:
     """One version of one package, with every file that the index offers for it.
 
@@ -65,6 +41,67 @@ class Resolved:
     directory: Path | None = None
     index: str = ""
     yanked: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceMetadata:
+    """What a resolver needs of the core metadata of a source, true for every target that was asked for.
+
+    ``sha256`` names the source distribution that it is of, where it is one; ``note`` is what to warn of where it is
+    taken.
+    """
+
+    name: str
+    version: str
+    requires_dist: tuple[str, ...] = ()
+    requires_python: str = ""
+    provides_extra: tuple[str, ...] = ()
+    sha256: str = ""
+    note: str = ""
+
+
+class SourceAnswers(Protocol):
+    """Answers for sources that only their build backends can tell about, asked in the targets' build environments."""
+
+    def remembered(self, names: Iterable[str], targets: Sequence[Target]) -> tuple[SourceMetadata, ...]:
+        """Return what is known already of source distributions of ``names``: all of it cheap, none of it asked."""
+        ...
+
+    def ask(self, sources: Sequence[Resolved], targets: Sequence[Target]) -> tuple[SourceMetadata, ...]:
+        """Return the metadata of every one of ``sources``, in order; a git source names its commit.
+
+        Raises:
+            BuildError: Backends cannot answer; all are named.
+            SourceError: Sources cannot be had.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolveRequest:
+    """What to resolve: PEP 508 ``requirements``, in which local paths are absolute ``file:`` URLs.
+
+    Git sources name commits: :mod:`bundler.resolve.git_pins` sees to that for whoever asks.
+    ``constraints`` is one constraints file; ``previous`` maps names to versions preferred where nothing speaks
+    against them; ``upgrade`` is True to forget all of these, or the names to forget. ``answers`` are for drivers that
+    leave building to us; without them, a source that must be asked is an error of such a driver.
+    """
+
+    requirements: tuple[str, ...]
+    targets: tuple[Target, ...]
+    constraints: str = ""
+    indexes: IndexConfig = field(default_factory=IndexConfig)
+    previous: Mapping[str, str] = field(default_factory=dict)
+    upgrade: bool | frozenset[str] = False
+    build_constraints: str = ""
+    answers: SourceAnswers | None = None
+
+    @property
+    def preferred(self) -> dict[str, str]:
+        """Return the previous versions that still count."""
+        if isinstance(self.upgrade, frozenset):
+            return {name: version for name, version in self.previous.items() if name not in self.upgrade}
+        return {} if self.upgrade else dict(self.previous)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,5 +134,6 @@ class Resolver(Protocol):
                 conflict and ``where`` who states it: ``name==version``, REQUESTED or CONSTRAINT.
             UsageError: The driver cannot honour the request, with the reason.
             IndexMismatch: A package bound to an index would come from elsewhere.
+            BuildError: A source does not say what it needs, and neither does its backend; so do SourceErrors.
         """
         ...

@@ -6,10 +6,11 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
@@ -19,46 +20,56 @@ from bundler.model.index import IndexConfig, IndexSpec
 from bundler.process import Command, Completed, redact, run
 from bundler.resolve.port import Resolution, Resolved, ResolveRequest
 from bundler.resolve.tool import bare_configuration, environment, failure, refused, secrets_of
+from bundler.resolve.uv_answers import Answers
 from bundler.resolve.uv_messages import NO_SOLUTION, NO_WHEEL, read_conflict, refusals
 from bundler.resolve.uv_project import (
     direct_names,
+    full_key,
     oldest_python,
     preferences_text,
     project_text,
     read_answer,
     without_credentials,
 )
+from bundler.resolve.uv_sources import GUARD, GUARD_NAME, NO_GIT, Source, unbuilt
 
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^ ;]+)")
 _FROM = "# from "
 _WARNING = "warning: "
 #: Warnings that say nothing to the person who wrote the manifest.
-_NOISE = ("The requested Python", "Requirements file `constraints.txt`", "Requirements file `build-constraints.txt`")
+_NOISE = ("The requested Python", "Requirements file `constraints.txt`")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """What differs from run to run of one resolve: ``forced`` are bound packages made direct requirements.
+
+    ``everywhere`` solves for all systems: uv then takes versions that have no wheel for a target, too. ``told`` is
+    the metadata of sources that uv may not build.
+    """
+
+    forced: frozenset[str] = frozenset()
+    everywhere: bool = False
+    told: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """One request at work in its private directory; ``forced`` are bound packages made direct requirements.
-
-    ``everywhere`` solves for all systems: uv then takes versions that have no wheel for a target, too.
-    """
+    """One request at work in its private directory."""
 
     program: str
     request: ResolveRequest
     directory: Path
-    forced: frozenset[str] = frozenset()
-    everywhere: bool = False
+    round: _Round
 
     def compile(self, output: str, *options: str) -> Completed:
         """Run `uv pip compile` on the project file; the answer goes to the file ``output``."""
         request = self.request
-        env = environment(
-            request.indexes, {**bare_configuration(self.directory / "config", "uv"), "UV_PYTHON_DOWNLOADS": "never"}
-        )
+        env = environment(request.indexes, {**bare_configuration(self.directory / "config", "uv"), **self._guarded()})
         self._write(env)
         argv = [self.program, "pip", "compile", "pyproject.toml", "--universal", "--no-header", "--no-progress"]
-        argv += ["--python-version", oldest_python(request.targets), "--python", self._interpreter()]
-        argv += ["--constraints", "constraints.txt", "--build-constraints", "build-constraints.txt"]
+        argv += ["--python-version", oldest_python(request.targets), "--python", sys.executable]
+        argv += ["--constraints", "constraints.txt", "--no-build-isolation"]
         argv += ["--index-strategy", "first-index", "--output-file", output, *options]
         argv += self._refreshed()
         argv += [part for name in self.loose() for part in ("--only-binary", name)]
@@ -82,11 +93,15 @@ class _Run:
     def _write(self, env: dict[str, str]) -> None:
         nowhere = self.directory / "nowhere"
         nowhere.mkdir(exist_ok=True)
-        self.write(
-            "pyproject.toml", project_text(self.request, self.forced, nowhere.as_uri(), everywhere=self.everywhere)
+        text = project_text(
+            self.request,
+            self.round.forced,
+            nowhere.as_uri(),
+            everywhere=self.round.everywhere,
+            told=self.round.told,
         )
+        self.write("pyproject.toml", text)
         self.write("constraints.txt", self.request.constraints)
-        self.write("build-constraints.txt", self.request.build_constraints)
         if self.request.indexes.client_cert:
             env.setdefault("SSL_CLIENT_CERT", self.request.indexes.client_cert)
 
@@ -99,13 +114,23 @@ class _Run:
 
     def loose(self) -> list[str]:
         """Return bound packages whose binding uv does not know yet: a namesake of theirs must never be built."""
-        known = {*self.forced, *direct_names(self.request.requirements)}
+        known = {*self.round.forced, *direct_names(self.request.requirements)}
         return sorted(set(self.request.indexes.bound()) - known)
 
-    def _interpreter(self) -> str:
-        """Return the Python that builds the metadata of sources: a target's own where this host has it."""
-        own = (target.python.executable for target in self.request.targets)
-        return next((path for path in own if Path(path).exists()), sys.executable)
+    def _guarded(self) -> dict[str, str]:
+        """Return variables that keep uv from building and from fetching repositories."""
+        guard = self.directory / "guard"
+        guard.mkdir(exist_ok=True)
+        (guard / GUARD_NAME).write_text(GUARD, encoding="utf-8")
+        return {"PYTHONPATH": str(guard), "UV_PYTHON_DOWNLOADS": "never", **NO_GIT}
+
+
+class _Unbuilt(Exception):
+    """uv stopped at a source; never leaves this module."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source.line)
+        self.source = source
 
 
 class UvResolver:
@@ -128,43 +153,58 @@ class UvResolver:
 
     def resolve(self, request: ResolveRequest) -> Resolution:
         """Resolve ``request``; see :class:`bundler.resolve.port.Resolver`."""
+        answers = Answers(request, partial(self._look_up, request))
         try:
-            return self._rounds(request, everywhere=False)
+            return self._rounds(request, answers, everywhere=False)
         except ResolutionFailed as error:
             if NO_WHEEL not in error.message:
                 raise
             # uv names the first package without a file for a target; the coverage matrix names all of them.
             with contextlib.suppress(ResolutionFailed):
-                return self._rounds(request, everywhere=True)
+                return self._rounds(request, answers, everywhere=True)
             raise
 
-    def _rounds(self, request: ResolveRequest, *, everywhere: bool) -> Resolution:
-        """Resolve until uv knows the binding of every bound package that takes part."""
+    def _rounds(self, request: ResolveRequest, answers: Answers, *, everywhere: bool) -> Resolution:
+        """Resolve until uv knows the binding of every bound package, and what every source requires."""
         forced: frozenset[str] = frozenset()
         while True:
-            with tempfile.TemporaryDirectory(prefix="bundle-resolve-") as name:
-                attempt = _Run(
-                    program=self._program,
-                    request=request,
-                    directory=Path(name),
-                    forced=forced,
-                    everywhere=everywhere,
+            try:
+                found, missed = self._attempt(
+                    request, _Round(forced=forced, everywhere=everywhere, told=answers.tables())
                 )
-                found, missed = self._attempt(attempt, attempt.loose())
-            if not missed:
-                return found
+            except _Unbuilt as error:
+                answers.add(error.source)
+                continue
+            except ResolutionFailed:
+                if answers.settle():
+                    continue
+                raise
             forced |= missed
+            if not (missed or answers.settle() or answers.distrust(found.packages)):
+                return replace(found, warnings=(*found.warnings, *answers.notes(found.packages)))
 
-    def _attempt(self, attempt: _Run, loose: Iterable[str]) -> tuple[Resolution, frozenset[str]]:
+    def _look_up(
+        self, request: ResolveRequest, sources: Sequence[Source], told: list[dict[str, Any]]
+    ) -> dict[str, Resolved]:
+        """Return what is offered for each source, whatever it may require."""
+        newest = max(request.targets, key=full_key)
+        lines = tuple(source.line for source in sources)
+        alone = replace(request, requirements=lines, targets=(newest,), constraints="", previous={}, upgrade=False)
+        found, _ = self._attempt(alone, _Round(everywhere=True, told=told))
+        return {one.name: one for one in found.packages if one.sdist is not None}
+
+    def _attempt(self, request: ResolveRequest, step: _Round) -> tuple[Resolution, frozenset[str]]:
         """Resolve once; return also the bound packages that have to become direct requirements."""
+        with tempfile.TemporaryDirectory(prefix="bundle-resolve-") as name:
+            return self._run(_Run(program=self._program, request=request, directory=Path(name), round=step))
+
+    def _run(self, attempt: _Run) -> tuple[Resolution, frozenset[str]]:
+        loose = attempt.loose()
         attempt.write("pylock.toml", preferences_text(attempt.request.preferred.items()))
         done = attempt.compile("pylock.toml", "--format", "pylock.toml")
         stderr = done.stderr.decode()
         if done.returncode != 0:
-            mentioned = frozenset(name for name in loose if re.search(rf"\b{re.escape(name)}\b", stderr))
-            if mentioned:
-                return Resolution(packages=()), mentioned
-            raise _error(stderr, attempt.request.indexes)
+            return Resolution(packages=()), _missed(stderr, loose, attempt.request.indexes)
         packages = read_answer(attempt.read("pylock.toml"), stderr)
         missed = {one.name for one in packages if one.git is None and one.directory is None} & set(loose)
         if not missed:
@@ -186,6 +226,17 @@ class UvResolver:
         if done.returncode != 0:
             raise _error(done.stderr.decode(), attempt.request.indexes)
         refuse_strangers(checked, bound, read_indexes(again.read("requirements.txt")))
+
+
+def _missed(stderr: str, loose: Iterable[str], indexes: IndexConfig) -> frozenset[str]:
+    """Return the bound packages that a failure mentions, or raise what it is."""
+    source = unbuilt(stderr)
+    if source is not None and source.name not in loose:
+        raise _Unbuilt(source)
+    mentioned = frozenset(name for name in loose if re.search(rf"\b{re.escape(name)}\b", stderr))
+    if not mentioned:
+        raise _error(stderr, indexes)
+    return mentioned
 
 
 def read_indexes(text: str) -> dict[tuple[str, str], str]:

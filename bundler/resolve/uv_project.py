@@ -6,7 +6,7 @@ uv reads bindings of packages to indexes and the environments to solve for from 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -52,12 +52,19 @@ def environments(targets: Iterable[Target]) -> list[str]:
     ]
 
 
-def project_text(request: ResolveRequest, forced: Iterable[str], nowhere: str, *, everywhere: bool = False) -> str:
+def project_text(
+    request: ResolveRequest,
+    forced: Iterable[str],
+    nowhere: str,
+    *,
+    everywhere: bool = False,
+    told: Iterable[Mapping[str, Any]] = (),
+) -> str:
     """Return the project file for ``request``.
 
     ``forced`` are names that become requirements so that their binding holds; ``nowhere`` is the URL of an empty
     index, which stands in where no index may be used for packages that are not bound. ``everywhere`` solves for all
-    systems instead of the targets'.
+    systems instead of the targets'. ``told`` are tables of metadata that uv may not find out by building.
     """
     bound = request.indexes.bound()
     direct = direct_names(request.requirements)
@@ -74,6 +81,7 @@ def project_text(request: ResolveRequest, forced: Iterable[str], nowhere: str, *
                 "environments": [] if everywhere else environments(request.targets),
                 "sources": {name: {"index": bound[name].name} for name in names},
                 "index": _indexes(request.indexes, nowhere),
+                "dependency-metadata": list(told),
             }
         },
     }

@@ -27,6 +27,7 @@ class CoreMeta:
     """What the walk reads of a package's core metadata."""
 
     version: str
+    name: str = ""
     requires_dist: tuple[str, ...] = ()
     requires_python: str = ""
     provides_extra: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ def parse_core_metadata(data: bytes, where: str) -> CoreMeta:
     raw, _ = parse_email(head)
     meta = CoreMeta(
         version=raw.get("version", ""),
+        name=raw.get("name", ""),
         requires_dist=tuple(raw.get("requires_dist", ())),
         requires_python=raw.get("requires_python", ""),
         provides_extra=tuple(canonicalize_name(extra) for extra in raw.get("provides_extra", ())),

@@ -6,10 +6,13 @@ wheels that the source's static requirements resolve to. Answers are remembered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from bundler.buildenv.port import BuildEnvironment
+from bundler.errors import WheelBuildFailed
 from bundler.model.lock import Artifact, LockedPackage
 from bundler.model.manifest import Build, PackageBuild
 from bundler.model.target import Target
@@ -23,6 +26,13 @@ from bundler.wheels.source import Sources, source_identity
 
 #: Rises whenever the same source would give other answers.
 INSPECT_VERSION = 1
+#: What is being asked on the way to here, as (name, identity): the wheels of build requirements may need asking too.
+_asking: ContextVar[tuple[tuple[str, tuple[str, ...]], ...]] = ContextVar("asking", default=())
+
+
+def asked() -> str:
+    """Return name and version of the source whose build requirements are looked for, in this very context."""
+    return _asking.get()[-1][0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +105,10 @@ class SourceInspector:
         store = self.sources.store
         environment = self.environment(target)
         settings = self._settings(package)
-        wheels = self.wheels_for(requires, target)
-        what = f"{package.name} {package.version}".strip() + f" for {target.name}"
+        name = f"{package.name} {package.version}".strip()
+        what = f"{name} for {target.name}"
+        with _no_circle(name, (target.name, *source_identity(package))):
+            wheels = self.wheels_for(requires, target)
         check_requirements(what, wheels, environment, target)
         key = key_of(
             (INSPECT_VERSION, question, source_identity(package)),
@@ -124,3 +136,20 @@ class SourceInspector:
             )
         store.remember("source-answers", key, {"answer": answer})
         return answer
+
+
+@contextlib.contextmanager
+def _no_circle(name: str, identity: tuple[str, ...]) -> Iterator[None]:
+    """Refuse to ask a source for what it needs while it is asked for that: its build requirements need it built."""
+    way = _asking.get()
+    if (name, identity) in way:
+        names = " → ".join(one for one, _ in (*way[way.index((name, identity)) :], (name, identity)))
+        raise WheelBuildFailed(
+            f"{name} must be asked what it needs, and needs itself for that: {names}",
+            hint="name an index or a wheel folder that has a wheel of it",
+        )
+    token = _asking.set((*way, (name, identity)))
+    try:
+        yield
+    finally:
+        _asking.reset(token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
@@ -26,12 +27,15 @@ from bundler.resolve.explain import Asked, explain
 from bundler.resolve.port import ResolveRequest
 from bundler.resolve.units import choices
 from bundler.resolve.walk import Walker
-from bundler.wheels.inspector import SourceInspector
+from bundler.wheels.inspector import SourceInspector, asked
 from bundler.wheels.provide import Provider, provide_requirements
 from bundler.workflows.lock_services import LockServices, MetadataDesk
+from bundler.workflows.lock_sources import SourceDesk
 
 _AT_ONCE = 4
 _BuildKey = tuple[str, str, str]
+#: The builds that are being locked on the way to here.
+_locking: ContextVar[tuple[_BuildKey, ...]] = ContextVar("locking", default=())
 Result = TypeVar("Result")
 
 
@@ -51,7 +55,6 @@ class BuildLocker:
     builds: dict[_BuildKey, BuildLock] = field(default_factory=dict)
     _resolved: dict[tuple[tuple[str, ...], str], tuple[LockedPackage, ...]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _stack: threading.local = field(default_factory=threading.local)
 
     def __post_init__(self) -> None:
         self.inspector = SourceInspector(
@@ -64,6 +67,7 @@ class BuildLocker:
         self.desk = MetadataDesk(
             services=self.services, source_metadata=self.inspector.metadata, directories=self.directories
         )
+        self.answers = SourceDesk(desk=self.desk, store=self.services.store, commit_of=self.services.git.resolve)
 
     def lock_all(self, wanted: Iterable[tuple[LockedPackage, Target]]) -> None:
         """Lock the builds of every package in ``wanted`` that needs one.
@@ -83,19 +87,19 @@ class BuildLocker:
         key = _key(package, target)
         if key in self.builds:
             return
-        stack: list[_BuildKey] = self._stack.__dict__.setdefault("keys", [])
+        stack = _locking.get()
         if key in stack:
             way = " → ".join(f"{name} {version}" for name, version, _ in (*stack[stack.index(key) :], key))
             raise ResolutionFailed(
                 f"{package.name} {package.version} must be built, and needs itself for that: {way}",
                 hint="name an index or a wheel folder that has a wheel of it",
             )
-        stack.append(key)
+        token = _locking.set((*stack, key))
         try:
             lines = (*self.inspector.build_requires(package, target), *self.extra.get(package.name, ()))
             packages = self.resolve(lines, target, f"building {package.name} {package.version}")
         finally:
-            stack.pop()
+            _locking.reset(token)
         self.builds[key] = BuildLock(
             package=package.name, version=package.version, target=target.name, packages=packages
         )
@@ -126,6 +130,7 @@ class BuildLocker:
             indexes=self.services.indexes,
             previous=self.previous,
             upgrade=self.upgrade,
+            answers=self.answers,
         )
         try:
             resolution = self.services.resolver.resolve(request)
@@ -139,7 +144,7 @@ class BuildLocker:
         return walker.walk(Requirement(line) for line in requirements)
 
     def _wheels_for(self, lines: tuple[str, ...], target: Target) -> Sequence[Wheel]:
-        packages = self.resolve(lines, target, "asking a build backend")
+        packages = self.resolve(lines, target, f"asking {asked()} what it needs")
         environment = self.services.environment(target)
         provider = Provider(
             store=self.services.store,

@@ -24,13 +24,15 @@ from bundler.model.target import Target, known_target
 LOGIN = ("reader", "s3cr3t-word")
 BACKEND = '''
 """A build backend without requirements of its own: metadata and wheels from two lines of PROJECT."""
-import base64, hashlib, pathlib, zipfile
+import base64, hashlib, os, pathlib, zipfile
 
 def row(path, text):
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
     return f"{path},sha256={digest},{len(text.encode())}\\n"
 
 NAME, VERSION, *REQUIRES = pathlib.Path("PROJECT").read_text().splitlines()
+REQUIRES = [line.removeprefix(os.environ.get("SYSTEM", "none") + ": ") for line in REQUIRES]
+REQUIRES = [line for line in REQUIRES if ": " not in line]
 METADATA = f"Metadata-Version: 2.1\\nName: {NAME}\\nVersion: {VERSION}\\n" + "".join(
     f"Requires-Dist: {line}\\n" for line in REQUIRES
 )
@@ -95,6 +97,7 @@ def _wheel_bytes(name: str, version: str, tag: str, metadata: str) -> bytes:
 
 
 def source_files(name: str, version: str, requires: Sequence[str] = (), build: Sequence[str] = ()) -> dict[str, str]:
+    """Return a source; a requirement that begins with ``NAME: `` holds where SYSTEM is NAME in the environment."""
     listed = ", ".join(f'"{line}"' for line in build)
     system = f'[build-system]\nrequires = [{listed}]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     return {
@@ -139,7 +142,7 @@ class LocalIndex:
         static: bool = False,
     ) -> Path:
         files = source_files(name, version, requires, build)
-        described = metadata_text(name, version, requires)
+        described = metadata_text(name, version, [line for line in requires if ": " not in line])
         files["PKG-INFO"] = described.replace("2.1", "2.2", 1) if static else described
         if hook:
             files["HOOK"] = hook

@@ -13,7 +13,11 @@ from bundler.errors import FetchFailed, ResolutionFailed, UsageError
 from bundler.model.index import IndexConfig
 from bundler.model.target import Target
 from bundler.resolve.drivers import choose_resolver
+from bundler.resolve.git_pins import PinningResolver, Pins
 from bundler.resolve.port import CONSTRAINT, REQUESTED, Resolution, Resolver, ResolveRequest
+from bundler.sources.git import GitSources
+from bundler.store.cas import Store
+from tests.resolve.answering import Told, told
 
 Resolve = Callable[..., Resolution]
 
@@ -150,7 +154,7 @@ def test_an_unreachable_index_is_no_conflict(resolve: Resolve, index: Any, monke
 
 
 def test_a_git_requirement_becomes_a_commit(
-    resolve: Resolve, write_source: Callable[..., Path], tmp_path: Path, index: Any
+    resolver: Resolver, host: Target, write_source: Callable[..., Path], tmp_path: Path, index: Any
 ) -> None:
     """A tag of a repository is locked as the commit that it names, its requirements resolved from the index."""
     index.wheel("lib", "1.0")
@@ -160,9 +164,17 @@ def test_a_git_requirement_becomes_a_commit(
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"], ["tag", "v1"]):
         subprocess.run([*git, *command], check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    pinning = PinningResolver(inner=resolver, pins=Pins(commit_of=GitSources(Store(tmp_path / "store")).resolve))
+    request = ResolveRequest(
+        requirements=(f"gitted @ git+{repository.as_uri()}@v1#subdirectory=inner",),
+        targets=(host,),
+        indexes=index.config(),
+        answers=Told([told("gitted", "0.5", "lib")]),
+    )
 
-    found = resolve(f"gitted @ git+{repository.as_uri()}@v1#subdirectory=inner")
+    found = pinning.resolve(request)
 
+    assert (pinning.name, pinning.version) == (resolver.name, resolver.version)
     assert set(versions(found)) == {"gitted", "lib"}
     source = next(one.git for one in found.packages if one.git is not None)
     assert (source.commit, source.requested_revision, source.subdirectory) == (commit, "v1", "inner")
@@ -173,7 +185,7 @@ def test_a_directory_is_a_source(resolve: Resolve, write_source: Callable[..., P
     """A local source tree is resolved in place."""
     tree = write_source(tmp_path / "tree", "treed", "0.1")
 
-    found = resolve(f"treed @ {tree.as_uri()}")
+    found = resolve(f"treed @ {tree.as_uri()}", answers=Told([told("treed", "0.1")]))
 
     assert [one.directory for one in found.packages] == [tree]
 
