@@ -170,6 +170,7 @@ class PackageBuild(Document):
     )
     submodules: bool = Field(default=False, title="fetch the submodules of its git source; refused otherwise")
     memory: int = Field(default=1024, ge=64, title="memory that the build may need, in MiB, for scheduling")
+    cpus: int = Field(default=1, ge=1, title="processors that the build uses at once, for scheduling")
 
 
 class Build(Document):

@@ -18,7 +18,7 @@ _NOWHERE: Mapping[str, Any] = {
     "include": True,
     "anchors": True,
     "release": {"sequence"},
-    "build": {"packages": {"__all__": {"memory"}}},
+    "build": {"packages": {"__all__": {"memory", "cpus"}}},
 }
 _DISTRO = {"system_packages", "distro_packages"}
 #: What decides nothing about versions, files and builds.

@@ -25,6 +25,7 @@ def _task(key: str, job: Job, after: frozenset[str], workshop: Workshop) -> Task
     emulated = workshop.environment(job.target).spec.emulated
     return Task(
         key=key,
+        cpus=settings.cpus,
         memory=int(settings.memory * (EMULATED_MEMORY if emulated else 1)),
         seconds=_seconds(job, workshop, emulated=emulated),
         needs=frozenset(wheel_key(package, job.target.name) for package in job.requirements if package.must_build),

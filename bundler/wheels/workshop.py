@@ -39,9 +39,8 @@ def local_executor(slots: int) -> Executor:
 class Workshop:
     """Where and within what builds run.
 
-    ``environments`` maps target names to where they are built; a target that has none is built in the first one, as
-    far as the result is portable. ``memory`` (MiB) and ``slots`` (processors) bound what runs at once. ``executor``
-    makes what carries out so many jobs at once.
+    ``environments`` maps target names to where they are built. ``memory`` (MiB) and ``slots`` (processors) bound what
+    runs at once. ``executor`` makes what carries out so many jobs at once.
     """
 
     store: Store
@@ -57,9 +56,9 @@ class Workshop:
         """Return where wheels of ``target`` are built.
 
         Raises:
-            BuildError: There is no build environment at all.
+            BuildError: There is no build environment for it; no other target's will do.
         """
-        found = self.environments.get(target.name) or next(iter(self.environments.values()), None)
+        found = self.environments.get(target.name)
         if found is None:
             raise BuildError(
                 f"nothing can be built for {target.name}: no build environment", hint="build on that system"

@@ -148,7 +148,7 @@ def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tupl
     systems = systems_of(locked.loaded, locked.plans, request.store, emit, refresh=request.lock.refresh)
     _preflight(locked, systems, emit, whole=whole)
     with _services(locked, request.store, emit, systems) as services:
-        sets = _wheels(services, locked, plans, emit)
+        sets = _wheels(services, locked, plans, request.workers, emit)
         installer = build_installer(request.store, _own_indexes(locked), emit)
     venvs = _venvs(request, locked, plans, sets, systems, emit) if whole else ()
     root = f"os-releases/{locked.lock.version}"
@@ -200,7 +200,7 @@ def _services(locked: LockResult, store: Store, emit: Emit, systems: Systems) ->
 
 
 def _wheels(
-    services: LockServices, locked: LockResult, plans: dict[tuple[str, str], VenvPlan], emit: Emit
+    services: LockServices, locked: LockResult, plans: dict[tuple[str, str], VenvPlan], workers: int, emit: Emit
 ) -> tuple[WheelSet, ...]:
     manifest, store = services.loaded.manifest, services.store
     targets = {plan.target.name: plan.target for plan in plans.values()}
@@ -225,6 +225,7 @@ def _wheels(
         fetch=fetch,
         fetch_git=services.git.fetch_all,
         emit=emit,
+        slots=workers,
     )
     return provide_wheels(_part(locked.lock, manifest.closure), provider)
 

@@ -214,23 +214,26 @@ def test_what_the_store_remembers_does_not_decide_on_bytes(
 
 
 def test_an_emulated_build_counts_as_it_costs(site: Site, make_sdist: MakeSdist) -> None:
-    """Ten times what it took elsewhere or was guessed, half as much memory again; what it took there stands."""
+    """Ten times what it took elsewhere or was guessed, half as much memory again; what it took there stands.
+
+    How many processors it uses is the same everywhere.
+    """
     package = make_sdist()
     jobs = site.jobs(package)
-    settings = Build.model_validate({"packages": {"demo": {"memory": 2000}}})
+    settings = Build.model_validate({"packages": {"demo": {"memory": 2000, "cpus": 2}}})
     workshop = replace(site.workshop, settings=settings)
     far = wheel_key(package, "far-12")
 
-    def cost() -> tuple[float, int]:
+    def cost() -> tuple[float, int, int]:
         (found,) = (task for task in tasks(jobs, {}, workshop) if task.key == far)
-        return found.seconds, found.memory
+        return found.seconds, found.memory, found.cpus
 
     guessed = cost()
     site.store.remember("build-seconds", duration_key("demo", "two-13"), {"seconds": 7})
     scaled = cost()
     site.store.remember("build-seconds", duration_key("demo", "far-12"), {"seconds": 55})
 
-    assert [guessed, scaled, cost()] == [(300, 3000), (70, 3000), (55, 3000)]
+    assert [guessed, scaled, cost()] == [(300, 3000, 2), (70, 3000, 2), (55, 3000, 2)]
 
 
 def test_a_wheel_of_another_environment_than_asked_for_is_refused(site: Site, make_sdist: MakeSdist) -> None:
