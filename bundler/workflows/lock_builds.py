@@ -153,6 +153,7 @@ class BuildLocker:
             environments={target.name: environment},
             settings=self.services.loaded.manifest.build,
             fetch=self.services.fetch,
+            fetch_git=self.services.git.fetch_all,
         )
         return provide_requirements(packages, tuple(self.builds.values()), target, provider)
 

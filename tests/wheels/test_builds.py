@@ -248,6 +248,15 @@ def test_a_wheel_of_another_environment_than_asked_for_is_refused(site: Site, ma
         build_all(dict(list(site.jobs(make_sdist()).items())[:1]), {}, workshop)
 
 
+def test_no_other_targets_environment_will_do(site: Site, make_sdist: MakeSdist) -> None:
+    """A target without a build environment is an error before anything is built."""
+    workshop = replace(site.workshop, environments={"one-12": site.environments["one-12"]})
+    with pytest.raises(BuildError, match="nothing can be built for (two-13|far-12): no build environment"):
+        build_all(site.jobs(make_sdist()), {}, workshop)
+
+    assert site.executor.targets == []
+
+
 def release(make_sdist: MakeSdist, make_extension: MakeSdist) -> list[tuple[LockedPackage, Sequence[LockedPackage]]]:
     """Return packages and what building them needs: some by themselves, one in C, a chain."""
     helper = make_sdist("helper", files={"src/helper_module.py": b"VALUE = 1\n"})

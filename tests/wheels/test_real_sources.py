@@ -99,6 +99,8 @@ class Release:
         pytest.param("ncclient", "0.7.0", "paramiko", id="setuptools with versioneer"),
         pytest.param("soupsieve", "2.6", "", id="hatchling"),
         pytest.param("typing-extensions", "4.12.2", "", id="flit"),
+        pytest.param("markupsafe", "3.0.2", "", id="setuptools, in C", marks=pytest.mark.native),
+        pytest.param("greenlet", "3.1.1", "", id="setuptools, in C++", marks=pytest.mark.native),
     ],
 )
 def test_a_real_source_is_inspected_and_built_twice_the_same(
