@@ -49,6 +49,10 @@ _HINTS = (
     ("Python.h: No such file", "apt-get install python3-dev"),
     ("pkg-config: not found", "apt-get install pkg-config"),
     ("pkg-config is required", "apt-get install pkg-config"),
+    (
+        "in the pkg-config search path",
+        "install the library's -dev package, and name it in distro_packages.build of the venv",
+    ),
     ("gcc: not found", "apt-get install build-essential"),
     ("command 'gcc' failed: No such file", "apt-get install build-essential"),
     ("cc' failed: No such file", "apt-get install build-essential"),

@@ -139,11 +139,14 @@ class LocalIndex:
         build: Sequence[str] = (),
         hook: str = "",
         mark: str = "",
+        backend: str = "",
         static: bool = False,
     ) -> Path:
         files = source_files(name, version, requires, build)
         described = metadata_text(name, version, [line for line in requires if ": " not in line])
         files["PKG-INFO"] = described.replace("2.1", "2.2", 1) if static else described
+        if backend:
+            files["backend.py"] = backend
         if hook:
             files["HOOK"] = hook
         if mark:
