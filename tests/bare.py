@@ -32,11 +32,14 @@ class Bare:
         return done
 
 
-def make_bare(suite: str, shared: Path) -> Path:
-    """Return the root file system of a Debian ``suite`` below ``shared``, made by the first who asks."""
-    root = shared / f"rootfs-{suite}"
-    with (shared / f"rootfs-{suite}.lock").open("w") as lock:
+def make_bare(suite: str, shared: Path, *packages: str) -> Path:
+    """Return the root file system of a Debian ``suite`` below ``shared``, made by the first who asks.
+
+    It has ``packages`` besides python3 and OpenSSH.
+    """
+    root = shared / "-".join(["rootfs", suite, *packages])
+    with root.with_name(f"{root.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (root / "usr/bin/python3").exists():
-            subprocess.run(["sh", str(ROOT / "scripts/make-rootfs"), suite, str(root)], check=True)
+            subprocess.run(["sh", str(ROOT / "scripts/make-rootfs"), suite, str(root), *packages], check=True)
     return root
