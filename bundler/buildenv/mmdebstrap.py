@@ -15,7 +15,6 @@ from bundler.process import Command, run, which
 #: Seconds that a system may take: an emulated one on a slow mirror takes long.
 _TIMEOUT = 3600
 _OPTIONS = (
-    "--quiet",
     # Device nodes: nobody may make them as an ordinary user, and bubblewrap brings its own.
     "--skip=output/dev",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -23,6 +22,7 @@ _OPTIONS = (
 )
 _UNKNOWN = re.compile(r"Unable to locate package (\S+)|Package '?([^' ]+)'? has no installation candidate")
 _UNREACHABLE = re.compile(r"(?:Failed to fetch|Err:\d+) (\S+)|Could not (?:resolve|connect to) '?([^'\s]+)")
+_OWN_END = ("mmdebstrap failed", "setup failed", "run_chroot failed", "apt-get ", "I: ", "W: ", "done")
 _UNTRUSTED = re.compile(r"NO_PUBKEY|is not signed|signatures couldn't be verified|EXPKEYSIG")
 
 
@@ -89,5 +89,5 @@ def _said(output: str) -> Iterator[str]:
     for line in output.splitlines():
         text = line.removeprefix("E: ").strip()
         # What it says of its own end hides the cause.
-        if text and not text.startswith(("mmdebstrap failed", "setup failed", "I: ", "W: ", "run_chroot failed")):
+        if text and not text.startswith(_OWN_END):
             yield text

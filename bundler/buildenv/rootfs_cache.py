@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler import clock
+from bundler.buildenv.dpkg import installed_versions
 from bundler.buildenv.mmdebstrap import bootstrap
 from bundler.buildenv.recipe import Recipe
 from bundler.events import Emit, ItemFinished, ItemStarted, ignore
@@ -104,7 +105,7 @@ class RootfsCache:
             run(Command(argv=[*unpack, "--exclude=./dev/*"], env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}))
             if base is None:
                 tar.replace(self._tar(recipe))
-        made = Rootfs(path=self.root / key, identity=identity(self.root / key), made=clock.now())
+        made = Rootfs(path=self.root / key, identity=key_of(installed_versions(self.root / key)), made=clock.now())
         value = {"identity": made.identity, "made": made.made, "suite": recipe.suite, "packages": recipe.packages}
         self.store.remember("rootfs", key, value)
         return made
@@ -128,10 +129,3 @@ class RootfsCache:
 def recipe_key(recipe: Recipe) -> str:
     """Return what a system is kept under: options say how to reach mirrors, they change nothing in it."""
     return key_of("rootfs", FORMAT, recipe.suite, recipe.architecture, recipe.sources, recipe.packages)
-
-
-def identity(system: Path) -> str:
-    """Return a digest of the names and versions of the packages in a system, by dpkg's own record."""
-    fields = ("Package: ", "Version: ", "Architecture: ", "Status: ")
-    with (system / _STATUS).open(encoding="utf-8", errors="replace") as file:
-        return key_of([line.rstrip("\n") for line in file if line.startswith(fields)])

@@ -126,6 +126,12 @@ class Systems:
         made = self._rootfs(target, names, what)
         return SystemRoot(path=made.path, identity=made.identity, emulated=emulation.is_foreign(target))
 
+    def build_root(self, target: Target) -> Path | None:
+        """Return the root of the system that wheels of ``target`` were compiled in, if one was made in this run."""
+        with self._lock:
+            opened = self._opened.get(target.name)
+        return opened.spec.system if opened is not None and opened.name == "rootfs" else None
+
     def interpreter(self, python: Python, targets: Iterable[Target]) -> Interpreter:
         """Return an interpreter of exactly that version: this host's, else of the system that runs fastest here.
 

@@ -129,6 +129,11 @@ def accept(report: ProofReport, allow: Iterable[AllowedFailure]) -> ProofReport:
     return dataclasses.replace(report, checks=accept_checks(report.checks, allow))
 
 
+def with_checks(report: ProofReport, checks: Iterable[Check]) -> ProofReport:
+    """Return ``report`` with further checks."""
+    return dataclasses.replace(report, checks=tuple(sorted((*report.checks, *checks), key=lambda one: one.key)))
+
+
 def accept_checks(checks: Iterable[Check], allow: Iterable[AllowedFailure]) -> tuple[Check, ...]:
     """Return ``checks`` with the failures that ``allow`` covers marked by the reason of the first that does."""
     rules = tuple(allow)

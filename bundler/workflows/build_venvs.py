@@ -17,8 +17,10 @@ from bundler.store.cas import Store
 from bundler.venvs.archive import ArchiveRequest, VenvArchive, make_archives
 from bundler.venvs.frame import DOCUMENTS, FrameRequest
 from bundler.venvs.layers import Layer
+from bundler.venvs.libraries import LibraryRequest, check_libraries
 from bundler.venvs.make_layers import LayerRequest, Layers, make_layers
 from bundler.venvs.proof import prove_all, settings_for
+from bundler.venvs.proof_report import with_checks
 from bundler.venvs.proof_request import ProofRequest
 from bundler.venvs.system_packages import SystemPackages, find_system_packages
 from bundler.workflows.release_files import FinishedVenv, constraints_text
@@ -57,6 +59,7 @@ def make_venvs(
     """Return every venv, proved, in the order of ``sets``; ``plans`` are by venv and target name.
 
     Raises:
+        LibraryMissing: A venv needs libraries that its hosts will not have.
         LayerError: A wheel cannot be made into a layer.
         LayerCollision: Packages of one venv own the same path; all such venvs are reported.
         ProofFailed: Venvs do not work.
@@ -71,9 +74,11 @@ def make_venvs(
     def interpreter(python: Python) -> Interpreter:
         return settings.systems.interpreter(python, targets)
 
-    layers = make_layers(store, requests, emit=emit, workers=settings.workers, interpreter=interpreter)
     chosen = [(plans[one.venv, one.target], one) for one in sets]
     roots = [settings.systems.runtime(plan.target, plan.host_packages) for plan, _ in chosen]
+    asked = [_library_request(*one, root, settings.systems) for one, root in zip(chosen, roots, strict=True)]
+    libraries = check_libraries(asked, store, emit)
+    layers = make_layers(store, requests, emit=emit, workers=settings.workers, interpreter=interpreter)
     archived = _archive_all(chosen, roots, layers, store, emit)
     proving = settings_for(store, workers=settings.workers, host=settings.host, logs=settings.logs)
     reports = prove_all([_proof_request(one, settings.level) for one in archived], proving, store, emit)
@@ -84,9 +89,9 @@ def make_venvs(
             archive=one.archive,
             layers={layer.package: tuple(blob.digest for blob in layer.blobs) for layer in one.layers},
             console_scripts=tuple(sorted({name for layer in one.layers for name in layer.source.console_scripts})),
-            report=report,
+            report=with_checks(report, library.checks),
         )
-        for one, report in zip(archived, reports, strict=True)
+        for one, report, library in zip(archived, reports, libraries, strict=True)
     )
 
 
@@ -111,6 +116,19 @@ def _archive_all(
         _Archived(plan=plan, wheels=wheels, layers=layered, root=root, system=links, archive=archive)
         for (plan, wheels), layered, root, links, archive in zip(venvs, own, roots, system, archives, strict=True)
     ]
+
+
+def _library_request(plan: VenvPlan, wheels: WheelSet, root: SystemRoot, systems: Systems) -> LibraryRequest:
+    return LibraryRequest(
+        venv=plan.name,
+        target=plan.target,
+        install_path=plan.path,
+        wheels=wheels.wheels,
+        root=root.path,
+        build_root=systems.build_root(plan.target),
+        host_packages=plan.host_packages,
+        allow=plan.allow,
+    )
 
 
 def _frame(plan: VenvPlan, wheels: WheelSet, system: SystemPackages) -> FrameRequest:
