@@ -9,8 +9,9 @@ from bundler.errors import TransferFailed
 
 #: Most bytes asked for at a time, and the size that pieces are joined to.
 PIECE = 256 * 1024
-#: Longest line that a far end may say, and how much of its stderr is kept.
+#: Longest line that a far end may say, how much it may say that nobody waits for, and how much of its stderr is kept.
 LINE_LIMIT = 1024 * 1024
+REST_LIMIT = 64 * 1024 * 1024
 TAIL_LIMIT = 8 * 1024
 
 
@@ -52,10 +53,17 @@ class Lines:
         return block
 
     def drop(self) -> None:
-        """Read to the end and forget it."""
+        """Read to the end and forget it.
+
+        Raises:
+            TransferFailed: It does not come within :data:`REST_LIMIT` bytes.
+        """
+        left = REST_LIMIT
         self._kept.clear()
-        while self._more():
-            pass
+        while data := self._more():
+            left -= len(data)
+            if left < 0:
+                raise TransferFailed(f"{self._label}: goes on for more than {REST_LIMIT} bytes that nobody waits for")
 
 
 class Tail:

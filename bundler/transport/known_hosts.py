@@ -19,6 +19,7 @@ from bundler.errors import HostKeyRefused
 
 STANDARD_PORT = 22
 _FIELDS = 3
+_MARKERS = ("", "@revoked", "@cert-authority")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,10 @@ class Pin:
         """Say whether the line speaks of ``name``, as :func:`host_name` writes it."""
         refused = any(_matches(pattern[1:], name) for pattern in self.names if pattern.startswith("!"))
         return not refused and any(_matches(pattern, name) for pattern in self.names if not pattern.startswith("!"))
+
+    def counts_for(self, name: str) -> bool:
+        """Say whether the line counts for the host and port of ``name``: a revocation holds on every port."""
+        return self.is_for(name) or (self.marker == "@revoked" and self.is_for(_without_port(name)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +66,25 @@ class KnownHosts:
         """Return the types of the keys pinned for ``name``: these are asked for first."""
         return tuple(dict.fromkeys(pin.kind for pin in self._pins if not pin.marker and pin.is_for(name)))
 
+    def lines(self, name: str) -> str:
+        """Return the pins of ``name`` as a file for the stock client, which would also take one without the port."""
+        found = (pin for pin in self._pins if pin.marker in _MARKERS and pin.counts_for(name))
+        return "".join(
+            f"{pin.marker} {name} {pin.kind} {base64.b64encode(pin.blob).decode()}\n".lstrip() for pin in found
+        )
+
+    def pinned(self, name: str) -> str:
+        """Return the fingerprints pinned for ``name``, each with the line it stands in."""
+        found = (pin for pin in self._pins if not pin.marker and pin.counts_for(name))
+        return ", ".join(f"{fingerprint(pin.blob)} (line {pin.number})" for pin in found)
+
     def judge(self, label: str, name: str, shown: ShownKey) -> None:
         """Accept the key that a host showed.
 
         Raises:
             HostKeyRefused: It is revoked, not the pinned one, or none is pinned.
         """
-        pins = [pin for pin in self._pins if pin.is_for(name)]
+        pins = [pin for pin in self._pins if pin.counts_for(name)]
         for pin in pins:
             if pin.marker == "@revoked" and pin.blob == shown.blob:
                 raise HostKeyRefused(
@@ -78,14 +95,13 @@ class KnownHosts:
         if any(hmac.compare_digest(pin.blob, shown.blob) for pin in pinned):
             return
         if pinned:
-            raise self._changed(label, shown, pinned)
+            raise self._changed(label, name, shown)
         raise self._unknown(label, name, shown, authority=any(pin.marker == "@cert-authority" for pin in pins))
 
-    def _changed(self, label: str, shown: ShownKey, pinned: Sequence[Pin]) -> HostKeyRefused:
-        lines = ", ".join(f"{fingerprint(pin.blob)} (line {pin.number})" for pin in pinned)
+    def _changed(self, label: str, name: str, shown: ShownKey) -> HostKeyRefused:
         return HostKeyRefused(
             f"{label}: shows another host key than the pinned one: {shown.kind} {shown.fingerprint}; "
-            f"{self._path} has {lines}",
+            f"{self._path} has {self.pinned(name)}",
             hint="someone may stand in between; only if you know that the host was set up anew, compare the "
             "fingerprint at its console and replace the line",
         )
@@ -107,6 +123,10 @@ class KnownHosts:
 def host_name(address: str, port: int) -> str:
     """Return what known_hosts calls a host at a port."""
     return address if port == STANDARD_PORT else f"[{address}]:{port}"
+
+
+def _without_port(name: str) -> str:
+    return name[1:].rpartition("]:")[0] if name.startswith("[") else name
 
 
 def fingerprint(blob: bytes) -> str:

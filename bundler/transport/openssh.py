@@ -6,7 +6,6 @@ One client, the master, holds the connection; each command is a second client th
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 import shutil
@@ -18,6 +17,7 @@ from bundler import clock, process
 from bundler.errors import BundlerError, HostKeyRefused, HostUnreachable, SiteError, TransferFailed
 from bundler.model.site import Ssh
 from bundler.transport.jump import jump_endpoint
+from bundler.transport.known_hosts import host_name, read_known_hosts
 from bundler.transport.limiter import Limiter
 from bundler.transport.pipes import Background, PipeChannel
 from bundler.transport.port import PATIENCE, Channel, Endpoint
@@ -51,6 +51,7 @@ class OpensshTransport:
         self._socket = self._directory / "m"
         self._master: Background | None = None
         try:
+            self._pins = read_known_hosts(Path(ssh.known_hosts).expanduser())
             self._connect()
         except BaseException:
             self.close()
@@ -105,17 +106,20 @@ class OpensshTransport:
 
     @property
     def _last(self) -> str:
-        """Return what ssh said, without its debugging."""
-        lines = [line.strip() for line in self._said.splitlines() if not line.startswith("debug")]
-        return "; ".join(line for line in lines if line.strip("@ "))[-1000:]
+        """Return what ssh said, without its debugging and its advice on a file that is not the site's."""
+        dull = ("debug", "  remove with:")
+        lines = [line.strip() for line in self._said.splitlines() if not line.startswith(dull)]
+        return "; ".join(line for line in lines if line.strip("@ ") and str(self._directory) not in line)[-1000:]
 
     def _refusal(self) -> BundlerError:
         """Tell from what ssh said why there is no connection."""
         shown = _SHOWN.search(self._said)
         if _KEY_REFUSED.search(self._last):
             seen = f"; it shows {shown[1]}" if shown else ""
+            pinned = self._pins.pinned(host_name(self._endpoint.address, self._endpoint.port))
+            has = f"; {self._ssh.known_hosts} has {pinned}" if pinned and not self._ssh.jump else ""
             return HostKeyRefused(
-                f"{self.label}: its host key is not accepted{seen}: {self._last}",
+                f"{self.label}: its host key is not accepted{seen}{has}: {self._last}",
                 hint=f"compare the fingerprint with the one on paper, then correct {self._ssh.known_hosts}",
             )
         if "Permission denied" in self._last:
@@ -128,21 +132,27 @@ class OpensshTransport:
         return HostUnreachable(f"{self.label}: {where}: {self._last or 'no ssh connection'}")
 
     def _options(self) -> list[str]:
-        options = _options(self._ssh, self._endpoint.identity or self._ssh.identity)
+        options = _options(self._ssh, self._endpoint.identity or self._ssh.identity, self._known("k", self._endpoint))
         if self._ssh.jump:
             # -J would start a client that has none of our options.
             jump = jump_endpoint(self._ssh, self._endpoint)
-            direct = _options(dataclasses.replace(self._ssh, jump=""), jump.identity)
+            direct = _options(self._ssh, jump.identity, self._known("j", jump))
             way = shlex.join([self._program, *direct, "-W", "[HOST]:PORT", *_whither(jump)])
             way = way.replace("%", "%%").replace("[HOST]:PORT", "[%h]:%p")
             options += ["-o", f"ProxyCommand={way}"]
         return options
 
+    def _known(self, file: str, endpoint: Endpoint) -> Path:
+        """Write down the pins of one host at its port: of the whole file ssh would take one without a port too."""
+        path = self._directory / file
+        path.write_text(self._pins.lines(host_name(endpoint.address, endpoint.port)), "utf-8")
+        return path
 
-def _options(ssh: Ssh, identity: str) -> list[str]:
+
+def _options(ssh: Ssh, identity: str, known_hosts: Path) -> list[str]:
     alive = f"ServerAliveInterval={ssh.keepalive}"
     fixed = (
-        "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={_value(ssh.known_hosts)}",
+        "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={_value(str(known_hosts))}",
         "GlobalKnownHostsFile=none", "UpdateHostKeys=no", "CheckHostIP=no", "VerifyHostKeyDNS=no",
         "ForwardAgent=no", "ForwardX11=no", "ClearAllForwardings=yes", "PreferredAuthentications=publickey",
         f"ConnectTimeout={ssh.connect_timeout}", alive, f"ServerAliveCountMax={_UNANSWERED}",

@@ -58,9 +58,10 @@ def test_changed_key(way: Way, server: Sshd, tmp_path: Path) -> None:
     """Another key than the pinned one is refused."""
     other = make_key(tmp_path / "other")
 
-    error = refusal(pinning(way, tmp_path / "known_hosts", f"[{ADDRESS}]:{server.port} {public(other)}"))
+    error = refusal(pinning(way, tmp_path / "known_hosts", "#", f"[{ADDRESS}]:{server.port} {public(other)}"))
 
     assert fingerprint(server.host_key) in error.message
+    assert f"{tmp_path}/known_hosts has {fingerprint(other)} (line 2)" in error.message
 
 
 def test_key_of_another_type_is_pinned(way: Way, server: Sshd, tmp_path: Path) -> None:
@@ -77,9 +78,19 @@ def test_revoked_key(way: Way, server: Sshd, tmp_path: Path) -> None:
     refusal(pinning(way, tmp_path / "known_hosts", server.host_key_line, revoked))
 
 
-def test_other_port(way: Way, server: Sshd, tmp_path: Path) -> None:
-    """A key that is pinned for one port does not count for another."""
-    refusal(pinning(way, tmp_path / "known_hosts", f"[{ADDRESS}]:{server.port + 1} {public(server.host_key)}"))
+@pytest.mark.parametrize("name", [f"[{ADDRESS}]:{{other}}", ADDRESS, f"[{ADDRESS}]:22"])
+def test_other_port(way: Way, server: Sshd, tmp_path: Path, name: str) -> None:
+    """A key that is pinned for one port, or for none, does not count for another."""
+    name = name.format(other=server.port + 1)
+
+    refusal(pinning(way, tmp_path / "known_hosts", f"{name} {public(server.host_key)}"))
+
+
+def test_key_revoked_without_a_port(way: Way, server: Sshd, tmp_path: Path) -> None:
+    """A revocation that names no port holds on every port."""
+    revoked = f"@revoked {ADDRESS} {public(server.host_key)}"
+
+    refusal(pinning(way, tmp_path / "known_hosts", server.host_key_line, revoked))
 
 
 def test_hashed_name(way: Way, server: Sshd, tmp_path: Path) -> None:

@@ -85,3 +85,25 @@ def test_unreadable_file(tmp_path: Path) -> None:
 def test_name_with_port() -> None:
     """Only the standard port is left out of a host's name."""
     assert (host_name("repo1", 22), host_name("repo1", 2222)) == ("repo1", "[repo1]:2222")
+
+
+def test_lines_for_the_stock_client(tmp_path: Path) -> None:
+    """Of a file the stock client gets what counts for one host at one port, under that one name."""
+    lines = (
+        f"repo1 ssh-ed25519 {KEY}",
+        f"repo*,[repo?]:2222 ssh-rsa {KEY} comment",
+        f"@revoked repo1 ecdsa {KEY}",
+        f"@cert-authority *.example,[repo*]:* ssh-ed25519 {KEY}",
+        f"@cert-authority repo1 ssh-rsa {KEY}",
+        f"@strange [repo1]:2222 ssh-ed25519 {KEY}",
+    )
+
+    pins = known(tmp_path, *lines)
+
+    assert pins.lines("[repo1]:2222").splitlines() == [
+        f"[repo1]:2222 ssh-rsa {KEY}",
+        f"@revoked [repo1]:2222 ecdsa {KEY}",
+        f"@cert-authority [repo1]:2222 ssh-ed25519 {KEY}",
+    ]
+    assert pins.pinned("[repo1]:2222") == f"{fingerprint(BLOB)} (line 2)"
+    assert pins.lines("other") == ""

@@ -333,7 +333,7 @@ def behind(way: Way, jump: Sshd, directory: Path) -> Way:
 
 @pytest.mark.sshd
 def test_host_ca(own_server: Sshd, tmp_path: Path) -> None:
-    """The openssh driver accepts a host that the pinned CA vouches for."""
+    """The openssh driver accepts a host that a CA vouches for which is pinned for the host's port."""
     authority = make_key(tmp_path / "authority")
     subprocess.run(
         ["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", "repo1", "-n", ADDRESS, f"{own_server.host_key}.pub"],
@@ -347,6 +347,8 @@ def test_host_ca(own_server: Sshd, tmp_path: Path) -> None:
         way = way_to(certified, "openssh").using(known_hosts=str(known))
 
         assert works(way.connect())
+        known.write_text(f"@cert-authority {ADDRESS} {public(authority)}\n")
+        failure(way, HostKeyRefused)
 
 
 @pytest.mark.sshd

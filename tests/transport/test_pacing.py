@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.errors import TransferFailed
-from bundler.transport.buffers import Lines, Tail, joined
+from bundler.transport.buffers import PIECE, Lines, Tail, joined
 from bundler.transport.limiter import Limiter
 from bundler.transport.quoting import far_command
 from bundler.transport.retry import delays
@@ -113,6 +113,14 @@ def test_line_at_the_end() -> None:
 
     with pytest.raises(TransferFailed, match="x: ended in the middle"):
         Lines("x", lambda: next(pieces, b"")).line()
+
+
+def test_a_rest_that_never_ends() -> None:
+    """Who goes on talking after all was said is not listened to for ever."""
+    piece = bytes(PIECE)
+
+    with pytest.raises(TransferFailed, match="x: goes on for more than"):
+        Lines("x", lambda: piece).drop()
 
 
 def test_tail_keeps_the_last() -> None:
