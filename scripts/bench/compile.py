@@ -1,6 +1,6 @@
 """Measure how the scheduler keeps the processors busy while real sources are compiled, in one run on one machine.
 
-    scripts/bench/compile.py [NAME==VERSION …]
+    scripts/bench/compile.py [--downloads DIRECTORY] [NAME==VERSION …]
 
 Sources and the wheels of their build requirements come through pip's own configuration, before anything is timed.
 Ours is measured twice: in a new store, which knows nothing of how long builds take, and in another one that has only
@@ -183,12 +183,14 @@ def main() -> int:
     """Measure, print, and say by the exit status whether every limit held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="*", default=SOURCES, help="requirements of the form NAME==VERSION")
+    parser.add_argument("--downloads", type=Path, help="keep what is downloaded there, for the next time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-compile-") as temporary:
         work = Path(temporary)
-        asking = Workplace(work / "asking", work / "downloads")
+        downloads = options.downloads or work / "downloads"
+        asking = Workplace(work / "asking", downloads)
         sources = [asking.source(requirement) for requirement in options.sources]
-        new, known = (Workplace(work / name, work / "downloads") for name in ("new", "known"))
+        new, known = (Workplace(work / name, downloads) for name in ("new", "known"))
         first = new.build(sources)
         known.learn(new, first)
         second = known.build(sources)
