@@ -68,7 +68,7 @@ class Systems:
         self._cache = RootfsCache(store=store, emit=emit, refresh=refresh)
         self._emit = emit
         self._opened: dict[str, BuildEnvironment] = {}
-        self._checked: set[Path] = set()
+        self._checked: set[Path | Target] = set()
         self._lock = threading.Lock()
 
     def driver(self, target: Target) -> str:
@@ -195,7 +195,24 @@ class Systems:
         except BuildEnvironmentError as error:
             yield Problem(where=where, what=error.message, hint=error.hint)
 
+    def _require(self, target: Target) -> None:
+        """Refuse a target that cannot have a root file system here, before any is begun."""
+        with self._lock:
+            known = target in self._checked
+        if known:
+            return
+        problems = list(self.problems([target]))
+        if problems:
+            raise BuildEnvironmentError(
+                f"{target.name} needs a root file system, and none can be made here",
+                hint="sh scripts/prepare-host prepares a build host",
+                problems=problems,
+            )
+        with self._lock:
+            self._checked.add(target)
+
     def _rootfs(self, target: Target, packages: tuple[str, ...], what: str) -> Rootfs:
+        self._require(target)
         made = self._cache.derived(self._recipe(target), packages, what)
         with self._lock:
             new = made.path not in self._checked
