@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bundler.archive.elf import Elf
 from bundler.clock import stopwatch
 from bundler.errors import LibraryMissing, Problem
 from bundler.events import Emit, StageAdvanced, StageFinished, StageStarted, Warned, ignore
@@ -74,11 +75,11 @@ def check_libraries(
     """
     began = stopwatch()
     emit(StageStarted(stage=STAGE, total=len(requests)))
-    systems = _Systems()
+    seen = _Seen(store)
     reports: list[LibraryReport] = []
     problems: list[Problem] = []
     for request in requests:
-        report, found = _Venv(request, systems, store).check()
+        report, found = _Venv(request, seen).check()
         reports.append(report)
         problems += found
         emit(StageAdvanced(stage=STAGE))
@@ -107,42 +108,51 @@ def _warn_of_unused(requests: Iterable[LibraryRequest], reports: Iterable[Librar
             )
 
 
-class _Systems:
-    """The systems of a run, each looked at once."""
+class _Seen:
+    """The systems and wheels of a run, each looked at once."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[Path, str], SystemLibraries] = {}
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._systems: dict[tuple[Path, str], SystemLibraries] = {}
+        self._wheels: dict[tuple[str, str], dict[str, Elf]] = {}
 
-    def of(self, root: Path, target: Target) -> SystemLibraries:
+    def system(self, root: Path, target: Target) -> SystemLibraries:
         """Return the libraries below ``root``."""
         key = (root, target.arch)
-        if key not in self._known:
-            self._known[key] = SystemLibraries(*key)
-        return self._known[key]
+        if key not in self._systems:
+            self._systems[key] = SystemLibraries(*key)
+        return self._systems[key]
+
+    def wheel(self, wheel: Wheel) -> dict[str, Elf]:
+        """Return the ELF files of a wheel."""
+        key = (wheel.digest, wheel.name)
+        if key not in self._wheels:
+            self._wheels[key] = wheel_binaries(wheel, self._store)
+        return self._wheels[key]
 
 
 class _Venv:
     """One venv on one target."""
 
-    def __init__(self, request: LibraryRequest, systems: _Systems, store: Store) -> None:
+    def __init__(self, request: LibraryRequest, seen: _Seen) -> None:
         self._request = request
         target = request.target
-        self._system = systems.of(request.root, target)
-        self._build = None if request.build_root is None else systems.of(request.build_root, target)
+        self._system = seen.system(request.root, target)
+        self._build = None if request.build_root is None else seen.system(request.build_root, target)
         self._wheels = {wheel.name: wheel for wheel in request.wheels}
         dpkg = self._system.dpkg
         self._base = dpkg.base(f"python{target.python.version}") if dpkg else frozenset()
         self._loader = Loader(
             install_path=request.install_path,
-            inside=dict(self._binaries(store)),
+            inside=dict(self._binaries(seen)),
             system=self._system,
             allowed=self._base | dpkg.closure(request.host_packages) if dpkg else None,
         )
 
-    def _binaries(self, store: Store) -> Iterator[tuple[str, Binary]]:
+    def _binaries(self, seen: _Seen) -> Iterator[tuple[str, Binary]]:
         """Yield the ELF files that are for the target's machine; others are payload."""
         for wheel in self._request.wheels:
-            for place, elf in wheel_binaries(wheel, store).items():
+            for place, elf in seen.wheel(wheel).items():
                 if elf.machine == self._request.target.arch:
                     path = f"{self._request.install_path.rstrip('/')}/{place}"
                     yield path, Binary(path=path, elf=elf, wheel=wheel.name)

@@ -45,8 +45,8 @@ def module(full: Path, tmp_path: Path) -> bytes:
     work.mkdir()
     code = "#include <ldap.h>\nint answer(void) { LDAP *one; return ldap_initialize(&one, 0); }\n"
     (work / "ldap.c").write_text(code)
-    command = ("gcc", "-shared", "-fPIC", "-o", f"/work/{MODULE}", "/work/ldap.c", "-lldap")
-    Bare(root=full, binds={"/work": work}).run(*command)
+    command = ("gcc", "-shared", "-fPIC", "-o", f"/here/{MODULE}", "/here/ldap.c", "-lldap")
+    Bare(root=full, binds={"/here": work}).run(*command)
     return (work / MODULE).read_bytes()
 
 
@@ -62,8 +62,8 @@ def test_a_library_of_a_build_package_is_an_error_that_names_it(
     assert problem.where == f"venvs.web on debian-12-{ARCH}: python-ldap 3.4.4"
     assert problem.what == f"{MODULE} needs libldap-2.5.so.0"
     assert problem.hint == "add libldap-2.5-0 to its distro_packages.runtime"
-    load = ("python3", "-c", f"import ctypes; ctypes.CDLL('/work/{MODULE}')")
-    binds = {"/work": tmp_path / "work"}
+    load = ("python3", "-c", f"import ctypes; ctypes.CDLL('/here/{MODULE}')")
+    binds = {"/here": tmp_path / "work"}
     assert "libldap-2.5.so.0: cannot open shared" in Bare(root=runtime, binds=binds).run(*load, status=1).stderr
     Bare(root=full, binds=binds).run(*load)
 
