@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
-from bundler.errors import VenvError
+from bundler.errors import ToolMissing, VenvError
 from bundler.model.target import Python
-from bundler.venvs.system_packages import SITE, find_system_packages, links_of, modules_of
+from bundler.venvs.system_packages import SITE, find_system_packages, links_of, list_files, modules_of
 
 PYTHON = Python(full_version="3.11.2", executable="/usr/bin/python3.11")
 DIST = "/usr/lib/python3/dist-packages"
@@ -64,3 +65,37 @@ def test_packages_that_cannot_be_linked_are_all_named() -> None:
 
     whats = [problem.what for problem in caught.value.problems]
     assert whats == ["no-such-package is not installed", "base-files has no module for Python 3.11"]
+
+
+def test_files_are_those_of_the_root_that_is_named(tmp_path: Path) -> None:
+    """The record of another root counts there, and this host's does not; a removed package is not installed."""
+    info = tmp_path / "var/lib/dpkg/info"
+    info.mkdir(parents=True)
+    (info / "python3-x:arm64.list").write_text(f"/.\n{DIST}/x.cpython-311-aarch64-linux-gnu.so\n")
+    entry = "Package: {}\nStatus: {} ok {}\nArchitecture: arm64\nVersion: 1\n\n"
+    both = entry.format("python3-x", "install", "installed") + entry.format("gone", "deinstall", "config-files")
+    (info.parent / "status").write_text(both)
+
+    found = find_system_packages(["python3-x"], PYTHON, tmp_path)
+    assert found.modules == ("x",)
+    assert [list_files(name, tmp_path) for name in ("gone", "base-files")] == [None, None]
+    with pytest.raises(VenvError) as caught:
+        find_system_packages(["gone"], PYTHON, tmp_path)
+    assert str(caught.value.problems[0]).startswith(
+        "system_packages: gone is not installed in the target's root file system ("
+    )
+
+
+def test_a_root_without_dpkg_is_asked_by_rpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There rpm reads the database; a status that is not 0 means not installed, no rpm is an error."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools))
+    with pytest.raises(ToolMissing, match="rpm is not installed"):
+        list_files("python3-x", tmp_path)
+
+    rpm = tools / "rpm"
+    rpm.write_text(f'#!/bin/sh\n[ "$*" = "--root {tmp_path} -ql python3-x" ] && echo {DIST}/x.py\n')
+    rpm.chmod(0o755)
+    assert list_files("python3-x", tmp_path) == [f"{DIST}/x.py"]
+    assert list_files("python3-y", tmp_path) is None
