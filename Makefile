@@ -46,7 +46,7 @@ format: $(ENV) ## put the code into the house style
 	@$(BIN)/ruff check --fix-only . && $(BIN)/ruff format .
 
 bench: $(ENV) ## measure against stock tools and the naive script, in one run
-	@$(BIN)/python scripts/bench/bench.py; first=$$?; for part in compile verify apply unpack; do $(BIN)/python scripts/bench/$$part.py || first=1; done; exit $$first
+	@$(BIN)/python scripts/bench/bench.py; first=$$?; for part in compile targets verify apply unpack; do $(BIN)/python scripts/bench/$$part.py || first=1; done; exit $$first
 
 docs: $(ENV) ## write the generated reference pages
 	@$(BIN)/python scripts/reference
