@@ -20,6 +20,8 @@ from bundler.process import Command, run, which
 SITE = PurePosixPath("lib/py/site-packages")
 _EXTENSION = re.compile(r"(?P<module>[^.]+)(?:\.(?P<abi>[^.]+))?\.so")
 _METADATA = (".dist-info", ".egg-info")
+#: Where systems of Red Hat's family keep rpm's database; the rpm of a Debian host would look elsewhere.
+_RPM = ("usr/lib/sysimage/rpm", "var/lib/rpm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,8 @@ def list_files(package: str, root: Path = Path("/")) -> list[str] | None:
     dpkg = open_dpkg(root)
     if dpkg is not None:
         return dpkg.files(package)
-    argv = [which("rpm"), "--root", str(root.absolute()), "-ql", package]
+    database = [f"--dbpath=/{place}" for place in _RPM if (root / place).is_dir()]
+    argv = [which("rpm"), f"--root={root.absolute()}", *database[:1], "-ql", package]
     done = run(Command(argv=argv, env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}), check=False)
     return done.text.splitlines() if done.returncode == 0 else None
 

@@ -90,12 +90,15 @@ def test_a_root_without_dpkg_is_asked_by_rpm(tmp_path: Path, monkeypatch: pytest
     """There rpm reads the database; a status that is not 0 means not installed, no rpm is an error."""
     tools = tmp_path / "tools"
     tools.mkdir()
+    (tmp_path / "var/lib/rpm").mkdir(parents=True)
     monkeypatch.setenv("PATH", str(tools))
     with pytest.raises(ToolMissing, match="rpm is not installed"):
         list_files("python3-x", tmp_path)
 
     rpm = tools / "rpm"
-    rpm.write_text(f'#!/bin/sh\n[ "$*" = "--root {tmp_path} -ql python3-x" ] && echo {DIST}/x.py\n')
+    rpm.write_text(
+        f'#!/bin/sh\n[ "$*" = "--root={tmp_path} --dbpath=/var/lib/rpm -ql python3-x" ] && echo {DIST}/x.py\n'
+    )
     rpm.chmod(0o755)
     assert list_files("python3-x", tmp_path) == [f"{DIST}/x.py"]
     assert list_files("python3-y", tmp_path) is None
