@@ -76,5 +76,5 @@ def failure(program: str, text: str) -> BundlerError:
         )
     return ResolutionFailed(
         f"{program} could not resolve:\n{text}",
-        hint="if a source does not build here, constrain the package to a version with a wheel",
+        hint="if one package is the cause, constrain it to another version",
     )

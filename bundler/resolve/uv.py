@@ -15,13 +15,13 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from bundler.errors import IndexMismatch, Problem, ResolutionFailed, ToolMissing
+from bundler.errors import DigestMismatch, FetchFailed, IndexMismatch, Problem, ResolutionFailed, ToolMissing
 from bundler.model.index import IndexConfig, IndexSpec
 from bundler.process import Command, Completed, redact, run
 from bundler.resolve.port import Resolution, Resolved, ResolveRequest
 from bundler.resolve.tool import bare_configuration, environment, failure, refused, secrets_of
 from bundler.resolve.uv_answers import Answers
-from bundler.resolve.uv_messages import NO_SOLUTION, NO_WHEEL, read_conflict, refusals
+from bundler.resolve.uv_messages import NO_SOLUTION, NO_WHEEL, mismatched, read_conflict, refusals, unfetched
 from bundler.resolve.uv_project import (
     direct_names,
     full_key,
@@ -281,10 +281,25 @@ def _warnings(stderr: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for line in lines if not line.startswith(_NOISE)))
 
 
+def _failure(text: str) -> Exception:
+    wrong = mismatched(text)
+    if wrong is not None:
+        what, expected, got = wrong
+        return DigestMismatch(
+            f"{what} is not what the index names: expected {expected}, got {got}",
+            hint="find out who changed the file; a mirror may be out of step with its index",
+        )
+    found = unfetched(text)
+    if found is None:
+        return failure("uv", text)
+    url, reason = found
+    return FetchFailed(f"{url} cannot be read: {reason}", hint="check the network, the proxy and the credentials")
+
+
 def _error(stderr: str, indexes: IndexConfig) -> Exception:
     text = "\n".join(line for line in stderr.splitlines() if not line.startswith(_WARNING)).strip()
     if NO_SOLUTION not in text:
-        return failure("uv", text)
+        return _failure(text)
     found = refusals(text)
     if found:
         return refused(indexes, found)

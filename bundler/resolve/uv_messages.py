@@ -21,6 +21,11 @@ _VERB = re.compile(r"(?P<source>.*)\bdepends? on (?P<wanted>.*)")
 _NOT_FOUND = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[^]]*\])? was not found in the package registry")
 _NO_VERSION = re.compile(r"there (?:is|are) no versions? of (?P<wanted>\S+)")
 _REFUSED = re.compile(r"index URL \((?P<url>\S+)\)[^\n]*credentials \((?P<status>[^)]*)\)", re.IGNORECASE)
+_FETCH = re.compile(r"Failed to fetch: `?(?P<url>[^\s`]+)")
+_CAUSE = re.compile(r"^\s*cause: (?P<cause>.*\S)", re.MULTILINE)
+_MISMATCH = re.compile(
+    r"Hash mismatch for `(?P<what>[^`]+)`\s+Expected:\s+(?P<expected>\S+)[\s\S]*?Computed:\s+(?P<computed>\S+)"
+)
 _ONE_OF = "one of:"
 
 
@@ -38,6 +43,21 @@ def refusals(text: str) -> tuple[tuple[str, str], ...]:
     """Return the indexes that refused to answer (HTTP 401, 403), by their addresses, and what they said."""
     found = ((without_credentials(match["url"]), match["status"]) for match in _REFUSED.finditer(text))
     return tuple(dict.fromkeys(found))
+
+
+def unfetched(text: str) -> tuple[str, str] | None:
+    """Return the address that could not be read, and the innermost reason; None where uv failed otherwise."""
+    match = _FETCH.search(text)
+    if match is None:
+        return None
+    causes = _CAUSE.findall(text, match.end())
+    return without_credentials(match["url"]), causes[-1] if causes else "no reason is given"
+
+
+def mismatched(text: str) -> tuple[str, str, str] | None:
+    """Return the package whose bytes are not what its index says, what that says, and what they are."""
+    match = _MISMATCH.search(text)
+    return None if match is None else (match["what"], match["expected"], match["computed"])
 
 
 def _edges(text: str) -> Iterator[Problem]:
