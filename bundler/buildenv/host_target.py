@@ -23,7 +23,8 @@ OLDEST = (3, 9)
 #: os-release IDs that OpenStack-Ansible spells differently.
 _DISTROS = {"rhel": "redhat"}
 _TWO_PART = frozenset({"ubuntu"})
-_PROBE = """
+#: Prints a :class:`Probe` of the interpreter that runs it, as one line of JSON.
+PROBE = """
 import json, os, platform, sys
 try:
     libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
@@ -69,13 +70,18 @@ def probe_interpreter(interpreter: Path) -> Probe:
     if not interpreter.exists():
         raise ToolMissing(f"{interpreter} is not installed", hint="apt-get install python3")
     try:
-        done = run(Command(argv=[str(interpreter), "-I", "-c", _PROBE], env={"LC_ALL": "C.UTF-8"}), timeout=60)
-        data: dict[str, Any] = json.loads(done.stdout)
-        return Probe(**{**data, "version": tuple(data["version"])})
+        done = run(Command(argv=[str(interpreter), "-I", "-c", PROBE], env={"LC_ALL": "C.UTF-8"}), timeout=60)
+        return read_probe(done.text)
     except (CommandFailed, ValueError, TypeError, KeyError) as error:
         raise BuildEnvironmentError(
             f"{interpreter} does not work: {error}", hint="apt-get install --reinstall python3"
         ) from error
+
+
+def read_probe(text: str) -> Probe:
+    """Return what :data:`PROBE` printed; ValueError, TypeError or KeyError where it is something else."""
+    data: dict[str, Any] = json.loads(text)
+    return Probe(**{**data, "version": tuple(data["version"])})
 
 
 def check_probe(probe: Probe, interpreter: Path) -> tuple[int, int]:
@@ -103,14 +109,22 @@ def check_probe(probe: Probe, interpreter: Path) -> tuple[int, int]:
 
 
 def _glibc(text: str) -> tuple[int, int]:
-    name, _, version = text.partition(" ")
-    parts = version.split(".")
-    minimum = 2
-    if name != "glibc" or len(parts) < minimum or not all(part.isdigit() for part in parts[:2]):
+    version = parse_glibc(text)
+    if version is None:
         raise BuildEnvironmentError(
             f"this system's C library is not glibc ({text or 'unknown'})",
             hint="targets are glibc systems; build on one, or name the targets in the manifest",
         )
+    return version
+
+
+def parse_glibc(text: str) -> tuple[int, int] | None:
+    """Return the version in ``glibc 2.36``, None where that is another C library."""
+    name, _, version = text.partition(" ")
+    parts = version.split(".")
+    minimum = 2
+    if name != "glibc" or len(parts) < minimum or not all(part.isdigit() for part in parts[:2]):
+        return None
     return int(parts[0]), int(parts[1])
 
 
