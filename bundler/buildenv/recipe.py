@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bundler.errors import BuildEnvironmentError
 from bundler.model.manifest import System
-from bundler.model.plan import target_keys
+from bundler.model.plan import select
 from bundler.model.target import Target
 
 #: distro-version → suite of its archive.
@@ -56,7 +56,7 @@ class Recipe:
 
 def system_of(systems: Mapping[str, System], target: Target) -> System:
     """Return what the manifest says of the target's system; the most specific key wins."""
-    return next((systems[key] for key in target_keys(target) if key in systems), System())
+    return select(systems, target) or System()
 
 
 def base_recipe(target: Target, system: System, archives: Sequence[Archive], options: Sequence[str]) -> Recipe:

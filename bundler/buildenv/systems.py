@@ -33,9 +33,13 @@ _AT_ONCE = 2
 
 @dataclass(frozen=True, kw_only=True)
 class SystemRoot:
-    """The root of a system that a venv runs in: ``/`` is this host's. ``identity`` tells versions of it apart."""
+    """The root of a system that a venv runs in: ``/`` is this host's. ``identity`` tells versions of it apart.
+
+    ``packages`` are what it has beyond the target's Python; this host may have more.
+    """
 
     path: Path = bubblewrap.HOST
+    packages: tuple[str, ...] = ()
     identity: str = ""
     emulated: bool = False
 
@@ -119,12 +123,15 @@ class Systems:
         Raises:
             BuildEnvironmentError: It cannot be made.
         """
-        if self.driver(target) == "host":
-            return SystemRoot()
         names = tuple(sorted(set(packages)))
+        every = tuple(sorted({*names, *system_of(self._request.systems, target).packages}))
+        if self.driver(target) == "host":
+            return SystemRoot(packages=every)
         what = f"{target.name} with {', '.join(names)}" if names else f"{target.name} to run in"
         made = self._rootfs(target, names, what)
-        return SystemRoot(path=made.path, identity=made.identity, emulated=emulation.is_foreign(target))
+        return SystemRoot(
+            path=made.path, packages=every, identity=made.identity, emulated=emulation.is_foreign(target)
+        )
 
     def build_root(self, target: Target) -> Path | None:
         """Return the root of the system that wheels of ``target`` were compiled in, if one was made in this run."""

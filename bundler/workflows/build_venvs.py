@@ -126,7 +126,7 @@ def _library_request(plan: VenvPlan, wheels: WheelSet, root: SystemRoot, systems
         wheels=wheels.wheels,
         root=root.path,
         build_root=systems.build_root(plan.target),
-        host_packages=plan.host_packages,
+        host_packages=root.packages,
         allow=plan.allow,
     )
 
