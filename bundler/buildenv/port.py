@@ -61,8 +61,8 @@ class EnvironmentSpec:
 
     ``system`` is the root of the file system that builds see, ``image`` a container's image. ``identity`` is a digest
     of what is installed there, empty for this host: it goes into the key of every wheel. ``emulated``: the target's
-    programs run under an emulator, so they take many times as long. ``isolate``: shut off from this host as far as that
-    can be had here.
+    programs run under an emulator, so they take many times as long. ``isolate``: shut off from this host as far as
+    that can be had here.
     """
 
     driver: str
