@@ -24,6 +24,7 @@ from bundler.wheels.builds import build_all
 from bundler.wheels.costs import tasks
 from bundler.wheels.executor import BuildJob, Built, job_line, outcome_line, parse_job, parse_outcome
 from bundler.wheels.needed import Job, wheel_key
+from bundler.wheels.schedule import Schedule
 from bundler.wheels.source import Sources
 from bundler.wheels.worker import perform
 from bundler.wheels.workshop import Workshop
@@ -214,11 +215,13 @@ def test_what_the_store_remembers_does_not_decide_on_bytes(
 
 
 def test_an_emulated_build_counts_as_it_costs(site: Site, make_sdist: MakeSdist) -> None:
-    """Ten times what it took elsewhere or was guessed, half as much memory again; what it took there stands.
+    """Ten times what it took elsewhere or is guessed from its size, half as much memory again; what it took stands.
 
     How many processors it uses is the same everywhere.
     """
     package = make_sdist()
+    assert isinstance(package.origin, Artifact)
+    package = replace(package, origin=replace(package.origin, size=2_000_000))
     jobs = site.jobs(package)
     settings = Build.model_validate({"packages": {"demo": {"memory": 2000, "cpus": 2}}})
     workshop = replace(site.workshop, settings=settings)
@@ -233,7 +236,20 @@ def test_an_emulated_build_counts_as_it_costs(site: Site, make_sdist: MakeSdist)
     scaled = cost()
     site.store.remember("build-seconds", duration_key("demo", "far-12"), {"seconds": 55})
 
-    assert [guessed, scaled, cost()] == [(300, 3000, 2), (70, 3000, 2), (55, 3000, 2)]
+    assert [guessed, scaled, cost()] == [(250, 3000, 2), (70, 3000, 2), (55, 3000, 2)]
+
+
+def test_where_nothing_is_known_the_larger_archive_goes_first(site: Site, make_sdist: MakeSdist) -> None:
+    """What looks long does not come last, when it would run alone."""
+    small, large = (
+        make_sdist("a-small"),
+        make_sdist("b-large", files={"src/data.bin": random.Random(1).randbytes(9999)}),
+    )
+    jobs = {wheel_key(one, "one-12"): site.jobs(one)[wheel_key(one, "one-12")] for one in (small, large)}
+    first = Schedule(tasks(jobs, {}, site.workshop), memory=9999, slots=1).take()
+
+    assert first is not None
+    assert first.key.startswith("b-large")
 
 
 def test_a_wheel_of_another_environment_than_asked_for_is_refused(site: Site, make_sdist: MakeSdist) -> None:
