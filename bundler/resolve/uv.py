@@ -175,8 +175,8 @@ class UvResolver:
             except _Unbuilt as error:
                 answers.add(error.source)
                 continue
-            except ResolutionFailed:
-                if answers.settle():
+            except ResolutionFailed as error:
+                if answers.settle() or answers.doubt(error.message):
                     continue
                 raise
             forced |= missed

@@ -78,18 +78,34 @@ class Answers:
         self._settle(waiting)
         return bool(waiting)
 
-    def distrust(self, packages: Iterable[Resolved]) -> bool:
-        """Forget what was remembered of another file than is offered now; return whether there was any."""
+    def distrust(self, packages: Sequence[Resolved]) -> bool:
+        """Forget what was remembered of another file than is offered now; return whether there was any.
+
+        So is what was told of an index's version and taken for a git source or a directory that was not asked.
+        """
         offered = {
             Source(package.name, package.version): package.sdist.sha256 if package.sdist is not None else ""
             for package in packages
             if package.git is None and package.directory is None
         }
-        wrong = [one for one in self._recalled & set(offered) if self._known[one].sha256 != offered[one]]
-        for source in wrong:
+        wrong = {one for one in self._recalled & set(offered) if self._known[one].sha256 != offered[one]}
+        told = {one.name for one in self._known if one.reference}
+        mistaken = {one.name for one in packages if one.git is not None or one.directory is not None} - told
+        wrong |= {one for one in self._known if one.name in mistaken}
+        self._drop(wrong)
+        return bool(wrong)
+
+    def doubt(self, failure: str) -> bool:
+        """Forget what was remembered of packages in the message of a failure; return whether there was any."""
+        words = set(re.split(r"[^A-Za-z0-9._-]+|==", failure))
+        doubtful = {one for one in self._recalled if one.name in words}
+        self._drop(doubtful)
+        return bool(doubtful)
+
+    def _drop(self, sources: Iterable[Source]) -> None:
+        for source in sources:
             del self._known[source]
             self._recalled.discard(source)
-        return bool(wrong)
 
     def notes(self, packages: Iterable[Resolved]) -> tuple[str, ...]:
         """Return what to warn of where ``packages`` are taken."""

@@ -32,7 +32,8 @@ from bundler.workflows.lock_builds import BuildLocker, all_of, combined, differi
 from bundler.workflows.lock_files import default_lock_dir, find_lock, load_lock, save_lock
 from bundler.workflows.lock_inputs import Inputs, read_inputs, refuse_outdated, remote_changes
 from bundler.workflows.lock_services import LockServices, lock_services
-from bundler.workflows.lock_venvs import STAGE, ResolvedUnit, lock_venvs, resolve_group
+from bundler.workflows.lock_sources import STAGE
+from bundler.workflows.lock_venvs import ResolvedUnit, lock_venvs, resolve_group
 from bundler.workflows.manifest import open_manifest, resolve_targets
 from bundler.workflows.systems import systems_of
 

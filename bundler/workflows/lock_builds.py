@@ -67,7 +67,9 @@ class BuildLocker:
         self.desk = MetadataDesk(
             services=self.services, source_metadata=self.inspector.metadata, directories=self.directories
         )
-        self.answers = SourceDesk(desk=self.desk, store=self.services.store, commit_of=self.services.git.resolve)
+        self.answers = SourceDesk(
+            desk=self.desk, store=self.services.store, commit_of=self.services.git.resolve, emit=self.services.emit
+        )
 
     def lock_all(self, wanted: Iterable[tuple[LockedPackage, Target]]) -> None:
         """Lock the builds of every package in ``wanted`` that needs one.

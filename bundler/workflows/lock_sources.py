@@ -24,6 +24,7 @@ from bundler.errors import (
     ResolutionFailed,
     WheelBuildFailed,
 )
+from bundler.events import Emit, ItemFinished, ItemStarted, ignore
 from bundler.model.target import Target
 from bundler.resolve.choose import Impossible, choose
 from bundler.resolve.port import Resolved, SourceMetadata
@@ -33,6 +34,7 @@ from bundler.store.cas import Store, key_of
 from bundler.wheels.inspector import INSPECT_VERSION
 from bundler.workflows.lock_services import MetadataDesk
 
+STAGE = "resolve"
 _KIND = "source-metadata"
 _AT_ONCE = 4
 #: So many versions of one package are remembered.
@@ -50,6 +52,7 @@ class SourceDesk:
     desk: MetadataDesk
     store: Store
     commit_of: Callable[[str, str], str]
+    emit: Emit = ignore
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def remembered(self, names: Iterable[str], targets: Sequence[Target]) -> tuple[SourceMetadata, ...]:
@@ -77,6 +80,8 @@ class SourceDesk:
         return replace(source, git=replace(source.git, commit=self.commit_of(source.git.url, source.git.commit)))
 
     def _read(self, source: Resolved, target: Target) -> _Answer:
+        item = f"{source.name} {source.version}".strip() + f" on {target.name}"
+        self.emit(ItemStarted(stage=STAGE, item=item))
         try:
             chosen = choose(self._placed(source), target)
             if isinstance(chosen, Impossible):
@@ -84,6 +89,8 @@ class SourceDesk:
             return self._checked(source, self.desk.read(self.desk.placed(chosen), target))
         except BundlerError as error:
             return error
+        finally:
+            self.emit(ItemFinished(stage=STAGE, item=item))
 
     def _checked(self, source: Resolved, meta: CoreMeta) -> CoreMeta:
         """Return ``meta`` if it is of the package that was asked for."""

@@ -19,8 +19,8 @@ from bundler.resolve.port import Resolution, Resolver, ResolveRequest
 from bundler.resolve.units import Unit, choices
 from bundler.resolve.walk import Walker
 from bundler.workflows.lock_services import MetadataDesk
+from bundler.workflows.lock_sources import STAGE
 
-STAGE = "resolve"
 #: Return the constraints that a failure is about: the venvs' own, or those of build requirements.
 EffectiveOf: TypeAlias = Callable[[ResolutionFailed], Effective]
 

@@ -140,6 +140,34 @@ def test_what_is_remembered_of_another_file_is_asked_anew(index: Any, old: Seque
     assert answers.asked == [["app 1.0"]]
 
 
+@pytest.mark.parametrize("wrong", ["absent", "other"])
+def test_what_is_remembered_of_an_index_is_not_taken_for_a_commit(
+    wrong: str, index: Any, old: Sequence[Target]
+) -> None:
+    """A git source that only another git source requires is asked, whatever is known of its name elsewhere."""
+    index.wheel("lib", "1.0")
+    index.wheel("other", "1.0")
+    known = [told("top", "1.0", APP), told("app", "1.5", "lib")]
+    answers = Told(known, remembers=[told("app", "1.0", wrong, sha256="0" * 64)])
+
+    found = resolve(index, old, answers, f"top @ git+https://git.example/top@{COMMIT}", constraints="app\n")
+
+    assert versions(found) == {"top": "1.0", "app": "1.5", "lib": "1.0"}
+
+
+def test_what_is_remembered_wrongly_makes_no_conflict(index: Any, old: Sequence[Target]) -> None:
+    """An answer for another file that would end in a conflict is asked anew first; a real conflict stays one."""
+    index.sdist("app", "1.0")
+    index.wheel("lib", "1.0")
+    remembers = [told("app", "1.0", "absent", sha256="0" * 64)]
+
+    found = resolve(index, old, Told([told("app", "1.0", "lib")], remembers), "app")
+
+    assert versions(found) == {"app": "1.0", "lib": "1.0"}
+    with pytest.raises(ResolutionFailed, match="absent"):
+        resolve(index, old, Told([told("app", "1.0", "absent")], remembers), "app")
+
+
 def test_a_bound_source_is_looked_for_in_its_index(indexes: Any, old: Sequence[Target]) -> None:
     """The file that is asked about is that of the index to which the package is bound."""
     public, private = indexes.make("public"), indexes.make("ours")
