@@ -1,6 +1,7 @@
 """What every test shares: groups that need something of the host are probed, and skipped with a reason.
 
-With BUNDLE_TEST_REQUIRE=network,isolation,native,sshd,rootfs a group that cannot run fails instead: CI sets it.
+With BUNDLE_TEST_REQUIRE=network,isolation,native,sshd,rootfs,container a group that cannot run fails instead: CI sets
+it.
 """
 
 from __future__ import annotations
@@ -64,7 +65,15 @@ def _no_rootfs() -> str:
     return _no_isolation() if os.geteuid() == 0 else "making a root file system needs root"
 
 
+@functools.cache
+def _no_container() -> str:
+    if shutil.which("podman") is None:
+        return "podman is not installed: apt-get install podman"
+    return _no_rootfs()
+
+
 GROUPS: dict[str, Callable[[], str]] = {
+    "container": _no_container,
     "isolation": _no_isolation,
     "network": _no_network,
     "native": _no_compiler,
