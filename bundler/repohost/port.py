@@ -57,10 +57,14 @@ class HostFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class HostBlobs:
-    """Blobs that a host has, and how many bytes of others lie there from a cut transfer, by digest."""
+    """Blobs that a host has, and how many bytes of others lie there from a cut transfer, by digest.
+
+    ``inbox``: those of the complete ones that were pushed and are not in its store.
+    """
 
     complete: Mapping[str, int] = field(default_factory=dict)
     partial: Mapping[str, int] = field(default_factory=dict)
+    inbox: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bundler.errors import FormatError
 from bundler.repohost.port import Difference, Kind
@@ -18,6 +18,12 @@ from bundler.repohost.wire import Wire
 KEEP_PUSHES = 7 * 24 * 3600
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 _FETCHED_AT_ONCE = 200
+#: No blob is larger, where its signed size is not known (bytes).
+_MAX_BLOB = 1 << 33
+#: No list, signatures and tables of a release are larger together (bytes).
+_MAX_SIGNED = 64 << 20
+#: How lines of a check begin that are about signed parts.
+_VOUCHES = ("*", "#", "?")
 #: Where OpenStack-Ansible itself writes: what is there beside ours is no drift and is kept (carry in 40-activate.sh).
 _OTHERS_WRITE = re.compile(r"(constraints|os-releases/[^/]+/[^/]+/requirements)/[^/]+")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -36,11 +42,28 @@ class PrunePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignedPart:
+    """What a host has of a release's signed part.
+
+    ``faults``: files that are changed or removed, where the host can tell by itself; ``digests``: of the list and the
+    signatures, by name; ``status`` and ``why``: by which rule its trust of today refuses it, 0 if it does not.
+    """
+
+    faults: tuple[tuple[Kind, str], ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    status: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checked:
-    """Differences, and for releases whose signatures the host's trust of today refuses: why."""
+    """Differences of what is served, and the signed part of each release of it, by id.
+
+    Without the tables there is nothing to compare with: ``differences`` is empty then.
+    """
 
     differences: tuple[Difference, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
+    signed: Mapping[str, SignedPart] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +75,20 @@ class _Entry:
     to: str
 
 
+def distrust(wire: Wire, words: Iterable[str]) -> None:
+    """Let the host trust less than its own trust says, for the rest of the conversation.
+
+    ``words``: ``signer:<name>``, ``key:<base64 of the public key>``, ``bundle:<SHA-256 of SHA256SUMS>``.
+    """
+    wire.ask("distrust", *words)
+
+
 def activate(wire: Wire, bundle_id: str) -> None:
-    """Serve an admitted release; what its line served becomes the previous one. Nothing to do if it is served."""
+    """Serve an admitted release; what its line served becomes the previous one. Nothing to do if it is served.
+
+    Raises:
+        TrustError: The host's trust of today no longer vouches for it.
+    """
     wire.ask("activate", bundle_id)
 
 
@@ -63,20 +98,20 @@ def rollback(wire: Wire, line: str, to: str) -> str:
     ``to`` makes a second try harmless: where it is served already, nothing is done.
 
     Raises:
-        SequenceRefused, BundleRevoked, HostRefused: Trust has moved past it, or it is not the previous one.
+        TrustError: The host's trust of today no longer vouches for it, or has moved past it.
+        HostRefused: It is not the previous one.
     """
     wire.ask("rollback", line, to)
     return to
 
 
-def pin(wire: Wire, bundle_id: str) -> None:
-    """Keep prune from a release."""
-    wire.ask("pin", bundle_id)
+def deactivate(wire: Wire, line: str, bundle_id: str) -> None:
+    """Serve nothing of a line again; what was activated is the first of its releases. It stays, admitted.
 
-
-def unpin(wire: Wire, bundle_id: str) -> None:
-    """Let prune have a release."""
-    wire.ask("unpin", bundle_id)
+    Raises:
+        HostRefused: It is not, or another one is served.
+    """
+    wire.ask("deactivate", line, bundle_id)
 
 
 def prune_plan(wire: Wire, ids: Sequence[str]) -> PrunePlan:
@@ -97,7 +132,7 @@ def prune(wire: Wire, ids: Sequence[str]) -> int:
     """Remove releases and what nothing needs any more; return how many bytes of disk that gave back.
 
     Raises:
-        HostRefused: One of them is active, previous or pinned; nothing was removed.
+        HostRefused: One of them is active or previous; nothing was removed.
     """
     for line in wire.ask("prune", str(KEEP_PUSHES), *ids):
         word, _, rest = line.partition(" ")
@@ -118,11 +153,43 @@ def check_all(wire: Wire, bundle_id: str = "") -> Checked:
     it is the release's own tree, from which views are made, served or not.
     """
     lines = wire.ask("check", *([bundle_id] if bundle_id else []))
-    refused = (line[1:].partition(" ") for line in lines if line.startswith("?"))
     return Checked(
-        differences=differences(line for line in lines if not line.startswith("?")),
-        refused={release: why for release, _, why in refused},
+        differences=differences(line for line in lines if not line.startswith(_VOUCHES)),
+        signed=_signed_parts(line for line in lines if line.startswith(_VOUCHES)),
     )
+
+
+def vouch(wire: Wire, bundle_id: str) -> SignedPart:
+    """Return what the host has of a release's signed part; no file of the release itself is read."""
+    return _signed_parts(wire.ask("vouch", bundle_id)).get(bundle_id, SignedPart())
+
+
+def restore_signed(wire: Wire, bundle_id: str) -> None:
+    """Have the host put the signed part that was pushed in place of a damaged one, by its own trust.
+
+    Raises:
+        BundlerError: With the rule by which it refused; it has what it had.
+    """
+    wire.ask("restore_signed", bundle_id)
+
+
+def fetch_signed(wire: Wire, bundle_id: str) -> dict[str, bytes]:
+    """Return the files of a release's signed part, as they lie there: whoever gets them has to judge them.
+
+    Raises:
+        HostRefused: They are too large, or one of them comes twice.
+    """
+    found: dict[str, bytes] = {}
+    sizes: dict[str, int] = {}
+
+    def due(name: str, size: int) -> bool:
+        new = name not in sizes
+        sizes[name] = size
+        return new and sum(sizes.values()) <= _MAX_SIGNED
+
+    for name, _, pieces in wire.fetch("fetch_signed", bundle_id, due=due):
+        found[name] = b"".join(pieces)
+    return found
 
 
 def damaged_blobs(wire: Wire, ids: Sequence[str]) -> tuple[str, ...]:
@@ -138,11 +205,23 @@ def restore(wire: Wire, bundle_id: str) -> tuple[str, ...]:
     return tuple(wire.ask("restore", bundle_id))
 
 
-def fetch_blobs(wire: Wire, digests: Iterable[str]) -> Iterator[tuple[str, int, Iterator[bytes]]]:
-    """Yield digest, size and bytes of each blob; take all bytes of one before the next. The caller hashes them."""
-    wanted = list(digests)
-    for start in range(0, len(wanted), _FETCHED_AT_ONCE):
-        yield from wire.fetch("fetch", *wanted[start : start + _FETCHED_AT_ONCE])
+def fetch_blobs(wire: Wire, sizes: Mapping[str, int | None]) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+    """Yield digest, size and bytes of each blob; take all bytes of one before the next. The caller hashes them.
+
+    ``sizes``: digest → signed size, None where nobody here knows it.
+
+    Raises:
+        HostRefused: It has not got one, or what comes is none of them, or of another size.
+    """
+    wanted = dict(sizes)
+
+    def due(digest: str, size: int) -> bool:
+        known = wanted.pop(digest, -1)
+        return size <= _MAX_BLOB if known is None else size == known
+
+    digests = list(sizes)
+    for start in range(0, len(digests), _FETCHED_AT_ONCE):
+        yield from wire.fetch("fetch", *digests[start : start + _FETCHED_AT_ONCE], due=due)
 
 
 def host_receipt(wire: Wire, key: str = HOST_KEY) -> tuple[bytes, bytes]:
@@ -153,6 +232,23 @@ def host_receipt(wire: Wire, key: str = HOST_KEY) -> tuple[bytes, bytes]:
         parts[word].append(rest)
     text, signature = ("".join(f"{line}\n" for line in parts[word]).encode() for word in ("receipt", "signature"))
     return text, signature
+
+
+def _signed_parts(lines: Iterable[str]) -> dict[str, SignedPart]:
+    """Read what ``vouch`` says: ``*ID KIND NAME``, ``#ID NAME DIGEST``, ``?ID STATUS WHY``."""
+    found: dict[str, SignedPart] = {}
+    for line in lines:
+        release, _, rest = line[1:].partition(" ")
+        first, _, second = rest.partition(" ")
+        part = found.get(release, SignedPart())
+        if line.startswith("*"):
+            kind: Kind = "removed" if first == "removed" else "changed"
+            found[release] = replace(part, faults=(*part.faults, (kind, second)))
+        elif line.startswith("#"):
+            found[release] = replace(part, digests={**part.digests, first: second})
+        else:
+            found[release] = replace(part, status=int(first), why=second)
+    return found
 
 
 def differences(lines: Iterable[str]) -> tuple[Difference, ...]:

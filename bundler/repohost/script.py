@@ -7,6 +7,7 @@ import shlex
 from importlib.resources import files
 
 _PARTS = ("10-base.sh", "20-intake.sh", "30-admit.sh", "40-activate.sh", "50-look.sh")
+_PUSH = _PARTS[:2]
 _MAIN = "90-main.sh"
 
 
@@ -16,8 +17,13 @@ def full_text() -> str:
 
 
 @functools.cache
-def short_text() -> str:
-    """Return the same without comments, blank lines and indentation: what is sent at the start of a conversation."""
+def short_text(role: str = "both") -> str:
+    """Return the same without comments, blank lines and indentation: what is sent at the start of a conversation.
+
+    For the role ``push`` it is but what takes content: nothing of it checks or activates.
+    """
+    if role == "push":
+        return _short(_text(*_PUSH, _MAIN))
     return _short(_text(*_PARTS)) + _verify(_short(_verify_script())) + _short(_text(_MAIN))
 
 

@@ -69,7 +69,7 @@ def look(root: Path, world: World) -> Look:
             found.served = number
     for release in home.glob("releases/[!.]*"):
         found.releases[release.name] = {**_digests(release / "tree"), "facts": _facts(release)}
-    for path in (*home.glob("trust/[!.]*/*"), *home.glob("seen/*")):
+    for path in (*home.glob("trust/[!.]*/*"), *home.glob("seen/*"), *home.glob("releases/[!.]*/signed/*")):
         found.rest[str(path.relative_to(home))] = path.read_text()
     for path in (*home.glob("blobs/??/*"), *home.glob("inbox/*/blobs/*")):
         found.rest[f"blob {path.name}"] = sha256_of(path)
@@ -145,6 +145,20 @@ class ActivateFirst(Activate):
         super().prepare(wire)
 
 
+class Deactivate(Activate):
+    """The host serves nothing again, as before its first release."""
+
+    begin = "new"
+
+    def prepare(self, wire: Wire) -> None:
+        intake.send_trust(wire, TrustStore(places_of(self.world.start("new"))).containers())
+        super().prepare(wire)
+        super().act(wire)
+
+    def act(self, wire: Wire) -> None:
+        releases.deactivate(wire, LINE, bundle_id(2))
+
+
 class Rollback(Phase):
     """The host serves the previous release again."""
 
@@ -177,15 +191,35 @@ class Restore(Phase):
         assert missing == (), missing
 
 
+class RestoreSigned(Phase):
+    """Damaged tables and signatures of a release are replaced by what was sent again."""
+
+    begin = "2"
+
+    def damage(self, host: Path) -> None:
+        signed = host / ".bundles" / "releases" / bundle_id(2) / "signed"
+        (signed / f"files-{DEBIAN}.sha256").write_text("?\n")
+        (signed / "release.txt").unlink()
+        (signed / "stray").touch()
+
+    def act(self, wire: Wire) -> None:
+        # As the deployment host does: what is sound is not sent again.
+        if releases.vouch(wire, bundle_id(2)).status:
+            self.world.push_signed(wire, 2)
+            releases.restore_signed(wire, bundle_id(2))
+
+
 PHASES: Mapping[str, type[Phase]] = {
     "push": Push,
     "trust": HandOver,
     "admit": Admit,
     "first activate": ActivateFirst,
     "activate": Activate,
+    "deactivate": Deactivate,
     "rollback": Rollback,
     "prune": Prune,
     "restore": Restore,
+    "restore signed": RestoreSigned,
 }
 
 
@@ -262,7 +296,7 @@ class FarEnd:
     def _again(self, wire: Wire) -> None:
         """Do it again, then something else: a killed shell's lock goes with the next request that needs one."""
         self.phase.act(wire)
-        releases.unpin(wire, "none-1-1")
+        wire.ask("take_trust", "0001")
 
     def _look(self) -> Look:
         return look(self._host, self.phase.world)

@@ -86,10 +86,15 @@ class World:
     def push(self, wire: Wire, number: int) -> None:
         """Send a host what it lacks of a release."""
         there = intake.blobs(wire)
+        self.push_signed(wire, number)
         with open_bundle(self.bundles[number]) as bundle:
-            intake.send_signed(wire, bundle_id(number), signed_files(bundle, [DEBIAN]))
             missing = [digest for digest in tiny(number).blobs if digest not in there.complete]
             intake.send_blobs(wire, bundle_id(number), outgoing(bundle, missing, there.partial))
+
+    def push_signed(self, wire: Wire, number: int) -> None:
+        """Send a host the list of a release, its signatures and tables."""
+        with open_bundle(self.bundles[number]) as bundle:
+            intake.send_signed(wire, bundle_id(number), signed_files(bundle, [DEBIAN]))
 
     def hand_over(self, wire: Wire) -> None:
         """Send a host the second trust document, as another run would: if it has not got it."""

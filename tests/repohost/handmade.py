@@ -1,17 +1,23 @@
-"""Repo hosts with releases as ``admit`` leaves them, made by hand: no keys, no transfer, quick."""
+"""Repo hosts with releases as ``admit`` leaves them, made by hand: one key for all of them, no transfer, quick."""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import grp
 import hashlib
 import os
 import pwd
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bundler.bundle.layout import NAMESPACE
 from bundler.repohost.wire import Wire, WireOptions, open_wire
+from bundler.signing import sshkeygen
 from tests.repohost.killer import ShellTransport
 
 TARGET = "debian-12-x86_64"
@@ -21,6 +27,25 @@ GROUP = grp.getgrgid(os.getgid()).gr_name
 
 def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+@functools.cache
+def signing_key() -> Path:
+    """Return the key that signs every such release of this session."""
+    directory = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    sshkeygen.generate(directory / "alice", "alice")
+    return directory / "alice"
+
+
+@functools.cache
+def signature(listed: bytes) -> bytes:
+    return sshkeygen.sign(listed, signing_key(), NAMESPACE)
+
+
+def allowed_signers() -> str:
+    kind, key = signing_key().with_suffix(".pub").read_text().split()[:2]
+    return f'alice namespaces="{NAMESPACE}" {kind} {key}\n'
 
 
 @dataclass(frozen=True)
@@ -96,6 +121,7 @@ class Host:
         )
         listed = "".join(f"{digest_of(path.read_bytes())}  {path.name}\n" for path in sorted(signed.iterdir()))
         (signed / "SHA256SUMS").write_text(listed)
+        (signed / "SHA256SUMS.alice.sig").write_bytes(signature(listed.encode()))
         self._finish(made, signed.parent)
         return made
 
@@ -111,9 +137,8 @@ class Host:
         directory = self.home / "trust" / "0001"
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "policy.txt").write_text(f"{policy}threshold bundle 1\nthreshold root 1\nversion 1\n")
-
-        for name in ("allowed_signers.bundle", "revoked_keys"):
-            (directory / name).touch()
+        (directory / "allowed_signers.bundle").write_text(allowed_signers())
+        (directory / "revoked_keys").touch()
 
     def list_digest(self, bundle_id: str) -> str:
         return digest_of((self.home / "releases" / bundle_id / "signed" / "SHA256SUMS").read_bytes())

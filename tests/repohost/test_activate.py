@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.errors import BundleRevoked, HostRefused, SequenceRefused
-from bundler.repohost.releases import activate, rollback
-from tests.repohost.handmade import Host, Made, overlaid
+from bundler.errors import BundleRevoked, HostRefused, IntegrityError, SequenceRefused, SignatureRefused
+from bundler.repohost.releases import activate, deactivate, distrust, rollback
+from tests.repohost.handmade import Host, Made, overlaid, signing_key
 from tests.repohost.killer import Fault, Killer, Trial, strike_each
 
 BASE = "os-releases/33/debian-12-x86_64"
@@ -244,21 +244,124 @@ def test_trust_that_rose_forbids_the_way_back(host: Host, policy: str, error: ty
     assert host.lines() == {"os-33": (TWO.id, ONE.id)}
 
 
+def own_key() -> str:
+    return signing_key().with_suffix(".pub").read_text().split()[1]
+
+
+@pytest.mark.parametrize("gone", ["signer", "revoked"])
+def test_signatures_are_judged_again_by_the_trust_of_today(host: Host, gone: str) -> None:
+    """Once its signer counts no more, a release is neither activated nor gone back to; what is served stays."""
+    with host.wire() as wire:
+        activate(wire, ONE.id)
+        activate(wire, TWO.id)
+    directory = host.home / "trust" / "0001"
+    if gone == "signer":
+        (directory / "allowed_signers.bundle").write_text("")
+    else:
+        (directory / "revoked_keys").write_text(f"ssh-ed25519 {own_key()}\n")
+
+    with host.wire() as wire:
+        with pytest.raises(SignatureRefused, match="0 of 1 required signers"):
+            rollback(wire, "os-33", ONE.id)
+        with pytest.raises(SignatureRefused, match="0 of 1 required signers"):
+            activate(wire, DATABASE.id)
+
+    assert host.lines() == {"os-33": (TWO.id, ONE.id)}
+
+
+def test_a_release_with_damaged_tables_is_not_activated(host: Host) -> None:
+    """What is served is what was signed: with other tables than those nothing is switched."""
+    table = next((host.home / "releases" / ONE.id / "signed").glob("assemble-*"))
+    table.write_text(table.read_text().replace("a-1.whl", "b-1.whl"))
+
+    with host.wire() as wire, pytest.raises(IntegrityError):
+        activate(wire, ONE.id)
+
+    assert host.lines() == {}
+
+
+@pytest.mark.parametrize("kind", ["signer", "key", "bundle"])
+def test_what_the_other_end_distrusts_is_not_served(host: Host, kind: str) -> None:
+    """The deployment host can take trust away for a conversation, by signer, key or bundle; the next begins anew."""
+    word = {"signer": "alice", "key": own_key(), "bundle": host.list_digest(ONE.id)}[kind]
+    with host.wire() as wire:
+        distrust(wire, ["signer:somebody", f"{kind}:{word}"])
+        with pytest.raises(BundleRevoked if kind == "bundle" else SignatureRefused):
+            activate(wire, ONE.id)
+    assert host.lines() == {}
+
+    with host.wire() as wire:
+        activate(wire, ONE.id)
+
+    assert host.lines() == {"os-33": (ONE.id, "-")}
+
+
+def test_distrust_that_is_not_understood_lets_nothing_pass(host: Host) -> None:
+    """A kind of distrust that this host does not know is refused, not passed over."""
+    with host.wire() as wire:
+        distrust(wire, ["country:x"])
+        with pytest.raises(HostRefused, match="cannot distrust country:x"):
+            activate(wire, ONE.id)
+
+    assert host.lines() == {}
+
+
+def test_a_first_activation_is_taken_back_to_nothing(host: Host) -> None:
+    """A line that served nothing before does so again, other lines as before; the release stays, to activate anew."""
+    with host.wire() as wire:
+        activate(wire, DATABASE.id)
+        before = state(host)
+        activate(wire, ONE.id)
+
+        deactivate(wire, "os-33", ONE.id)
+        deactivate(wire, "os-33", ONE.id)
+        after = state(host)
+        activate(wire, ONE.id)
+
+    assert after == before
+    assert host.lines() == {"db-11": (DATABASE.id, "-"), "os-33": (ONE.id, "-")}
+
+
+def test_the_only_line_can_be_taken_back(host: Host) -> None:
+    """A host that serves nothing any more has no names of ours below its root."""
+    with host.wire() as wire:
+        activate(wire, ONE.id)
+
+        deactivate(wire, "os-33", ONE.id)
+
+    assert state(host) == ({}, {})
+    assert [path.name for path in host.root.iterdir()] == [".bundles"]
+
+
+def test_only_a_first_activation_is_taken_back_to_nothing(host: Host) -> None:
+    """With a release before it, or another one served, that is refused: rollback leads back."""
+    with host.wire() as wire:
+        activate(wire, ONE.id)
+        activate(wire, TWO.id)
+
+        for release in (TWO.id, ONE.id):
+            with pytest.raises(HostRefused, match=f"{ONE.id} was before it"):
+                deactivate(wire, "os-33", release)
+
+    assert host.lines() == {"os-33": (TWO.id, ONE.id)}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["kill", "amid", "term", "fail"])
-@pytest.mark.parametrize("verb", ["first", "activate", "rollback"])
+@pytest.mark.parametrize("verb", ["first", "activate", "rollback", "deactivate"])
 def test_a_far_end_that_dies_leaves_old_or_new(tmp_path: Path, verb: str, fault: Fault) -> None:
     """Struck at any command, a switch leaves the old or the new state; a rerun ends with the new one."""
     killer = Killer(tmp_path / "killer")
     hosts: list[Host] = []
     struck: list[str] = []
 
-    steps = [ONE, TWO] if verb == "rollback" else [ONE] if verb == "activate" else []
+    steps = {"first": [], "activate": [ONE], "rollback": [ONE, TWO], "deactivate": [ONE]}[verb]
     one, two = ({"os-33": (ONE.id, "-")}, overlaid(ONE)), ({"os-33": (TWO.id, ONE.id)}, overlaid(TWO, ONE))
     old, new = {
         "first": (({}, {}), one),
         "activate": (one, two),
         "rollback": (two, ({"os-33": (ONE.id, TWO.id)}, overlaid(ONE, TWO))),
+        "deactivate": (one, ({}, {})),
     }[verb]
 
     def prepare() -> None:
@@ -274,6 +377,8 @@ def test_a_far_end_that_dies_leaves_old_or_new(tmp_path: Path, verb: str, fault:
         with hosts[-1].wire({"PATH": str(killer.path)}) as wire:
             if verb == "rollback":
                 rollback(wire, "os-33", ONE.id)
+            elif verb == "deactivate":
+                deactivate(wire, "os-33", ONE.id)
             else:
                 activate(wire, ONE.id if verb == "first" else TWO.id)
 
@@ -289,6 +394,6 @@ def test_a_far_end_that_dies_leaves_old_or_new(tmp_path: Path, verb: str, fault:
         assert hosts[-1].leftovers() == [], hit
         struck.append(hit)
 
-    strike_each(killer, Trial(prepare=prepare, act=act, judge=judge), fault)
+    strike_each(killer, Trial(prepare=prepare, act=act, judge=judge), fault, stride=6)
 
     assert len(struck) > 3

@@ -15,6 +15,7 @@ from bundler.errors import (
     BundleRevoked,
     EquivocationRefused,
     FileMissing,
+    FormatError,
     HostRefused,
     IntegrityError,
     SequenceRefused,
@@ -24,7 +25,7 @@ from bundler.errors import (
     TrustMissing,
 )
 from bundler.repohost.intake import admit, look, send_signed
-from bundler.repohost.releases import activate, check
+from bundler.repohost.releases import activate, check, distrust
 from tests.bundles import DEBIAN, UBUNTU, Keys, Sample, digest_of, make_sample
 from tests.repohost.killer import Fault, Killer, Trial, strike_each
 from tests.repohost.pushing import (
@@ -146,6 +147,71 @@ def test_what_was_changed_on_the_way_is_refused(
     assert not (root / ".bundles" / "seen" / "demo-2026.1").exists()
 
 
+WHEELS = f"os-releases/2026.1/{DEBIAN}/wheels"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "link\t{top}/out\t0777\troot\tlocks\nlink\t{top}/out/below\t0777\troot\twheels\n",
+        "link\t{top}\t0777\troot\tlocks\n",
+        "link\t{top}/pure-1.0+local-py3-none-any.whl\t0777\troot\tother\n",
+        "link\t{top}/pure-1.0+local-py3-none-any.whl/x\t0777\troot\tother\n",
+        "link\t{top}/out\t0777\troot\t/etc\n",
+        "link\t{top}/out\t0777\troot\t../../../../../etc\n",
+        "link\t{top}/out\t0777\troot\tx/../../..\n",
+        "link\t{top}/out\t0777\troot\t../.hidden\n",
+        "file\t/etc/evil\t0644\troot\t{blob}\n",
+        "file\t{top}/../../x\t0644\troot\t{blob}\n",
+        "file\t.bundles/trust/0002/policy.txt\t0644\troot\t{blob}\n",
+        "pipe\t{top}/out\t0644\troot\t{blob}\n",
+    ],
+    ids=[
+        "below a link", "link for directory", "twice", "below a file", "absolute link", "link out of the root",
+        "link that turns", "link to hidden", "absolute", "upwards", "hidden", "other kind",
+    ],
+)  # fmt: skip
+def test_tables_that_lead_elsewhere_are_refused_however_well_they_are_signed(
+    root: Path, roots: Roots, keys: Keys, bundle: Path, plain_sample: Sample, row: str
+) -> None:
+    """Nothing is put together by a table that would write through a link, out of the tree, or a path twice."""
+    table = bundle / f"assemble-{DEBIAN}.tsv"
+    blob = wanted(bundle, [DEBIAN])[0]
+    rows = [
+        *table.read_text().splitlines(keepends=True),
+        *row.format(top=WHEELS, blob=blob).splitlines(keepends=True),
+    ]
+    before = digest_of(table.read_bytes())
+    table.write_text("".join(rows))
+    sums = bundle / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace(before, digest_of(table.read_bytes())))
+    keys.sign(bundle, "alice")
+
+    with wired(root) as wire:
+        trust(wire, roots.container(roots.first))
+        with pytest.raises(FormatError, match="the table of files is garbled"):
+            push(wire, bundle, plain_sample)
+
+    assert list((root / ".bundles" / "releases").iterdir()) == []
+    assert not (root / ".bundles" / "seen" / "demo-2026.1").exists()
+
+
+@pytest.mark.parametrize("word", ["signer:alice", "key:{key}", "bundle:{bundle}"])
+def test_what_the_deployment_host_distrusts_is_not_admitted(
+    root: Path, roots: Roots, keys: Keys, signed_bundle: Path, plain_sample: Sample, word: str
+) -> None:
+    """Trust that was taken away at the site holds on its repo hosts, before a trust document says so."""
+    key = (keys.directory / "alice.pub").read_text().split()[1]
+    digest = digest_of((signed_bundle / "SHA256SUMS").read_bytes())
+    with wired(root) as wire:
+        trust(wire, roots.container(roots.first))
+        distrust(wire, [word.format(key=key, bundle=digest)])
+        with pytest.raises((SignatureRefused, BundleRevoked)):
+            push(wire, signed_bundle, plain_sample)
+
+    assert list((root / ".bundles" / "releases").iterdir()) == []
+
+
 def test_a_bundle_under_another_name_is_refused(root: Path, roots: Roots, signed_bundle: Path) -> None:
     """What a push is called must be what the signed facts say."""
     with wired(root) as wire:
@@ -190,7 +256,9 @@ def test_what_trust_says_of_bundles_counts(
     first = roots.container(roots.first)
     floor = roots.container(replace(roots.first, version=2, floors={"demo": SECOND}))
     epoch = roots.container(replace(roots.first, version=3, floors={"demo": 1}, epochs={"demo": 1}))
-    revoked = roots.container(replace(roots.first, version=4, epochs={"demo": 1}, revoked_bundles=(digest,)))
+    revoked = roots.container(
+        replace(roots.first, version=4, floors={"demo": 1}, epochs={"demo": 1}, revoked_bundles=(digest,))
+    )
     with wired(root) as wire:
         trust(wire, first, floor)
         with pytest.raises(SequenceRefused, match="which trust asks for"):

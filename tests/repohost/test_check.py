@@ -21,7 +21,7 @@ from bundler.repohost.releases import (
     host_receipt,
     restore,
 )
-from tests.repohost.handmade import Host, Made, digest_of
+from tests.repohost.handmade import TARGET, Host, Made, digest_of
 from tests.repohost.killer import Fault, Killer, Trial, strike_each
 
 BASE = "os-releases/33/debian-12-x86_64"
@@ -134,23 +134,63 @@ def test_what_others_write_is_no_drift(host: Host) -> None:
     assert [(one.kind, one.path) for one in found] == [("changed", "constraints/upper_1.txt")]
 
 
-def test_tables_that_are_not_the_signed_ones_are_no_measure(host: Host) -> None:
-    """A host whose signed tables were edited is not compared with them: the check is refused."""
-    table = next((host.home / "releases" / TWO.id / "signed").glob("files-*"))
-    table.write_text(table.read_text().replace("a", "b"))
+def _edit(path: Path) -> None:
+    path.write_text(path.read_text().replace("a", "b", 1))
 
-    with host.wire() as wire, pytest.raises(HostRefused, match="signed tables"):
-        check(wire)
+
+def _to_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("harm", [_edit, Path.unlink, _to_link])
+@pytest.mark.parametrize("name", [f"files-{TARGET}.sha256", f"assemble-{TARGET}.tsv", "release.txt", "SHA256SUMS"])
+def test_signed_tables_that_are_damaged_are_named(host: Host, name: str, harm: Callable[[Path], object]) -> None:
+    """A host whose signed tables are not the signed ones any more says which, and compares nothing with them."""
+    harm(host.home / "releases" / TWO.id / "signed" / name)
+    (host.root / INDEX).unlink()
+
+    with host.wire() as wire:
+        found = check_all(wire)
+        with pytest.raises(HostRefused, match="signed tables"):
+            restore(wire, TWO.id)
+
+    assert found.differences == ()
+    assert found.signed[TWO.id].faults == (("changed" if harm is _edit else "removed", name),)
+    assert found.signed[ONE.id].faults == ()
+
+
+def test_a_sound_signed_part_is_vouched_for(host: Host) -> None:
+    """Of what is served the digests of list and signatures are told, by which others can compare them."""
+    with host.wire() as wire:
+        found = check_all(wire).signed
+
+    assert {name: (part.faults, part.status) for name, part in found.items()} == {TWO.id: ((), 0), ONE.id: ((), 0)}
+    assert found[ONE.id].digests["SHA256SUMS"] == host.list_digest(ONE.id)
+    assert set(found[ONE.id].digests) == {"SHA256SUMS", "SHA256SUMS.alice.sig"}
 
 
 def test_releases_that_trust_refuses_by_now_are_named(host: Host) -> None:
     """A check tells of a release whose signatures do not count (any more) on the host, beside the differences."""
+    (host.home / "trust" / "0001" / "allowed_signers.bundle").write_text("")
+
     with host.wire() as wire:
         found = check_all(wire)
 
     assert found.differences == ()
-    assert set(found.refused) == {ONE.id, TWO.id}
-    assert "0 of 1 required signers" in found.refused[ONE.id]
+    assert {name: part.status for name, part in found.signed.items()} == {ONE.id: 70, TWO.id: 70}
+    assert "0 of 1 required signers" in found.signed[ONE.id].why
+
+
+def test_what_lies_among_the_signed_files_is_told(host: Host) -> None:
+    """A file that nobody signed, beside the tables, makes the host refuse the signed part by that rule."""
+    (host.home / "releases" / ONE.id / "signed" / "files-other.sha256").touch()
+
+    with host.wire() as wire:
+        found = check_all(wire).signed[ONE.id]
+
+    assert (found.status, found.faults) == (65, ())
+    assert "files-other.sha256" in found.why
 
 
 def test_a_previous_path_below_a_file_of_the_active_release_is_not_missed(host: Host) -> None:
@@ -254,10 +294,12 @@ def test_blobs_are_fetched_for_another_host(host: Host) -> None:
     host.put_blob(data)
 
     with host.wire() as wire:
-        wanted = [digest_of(data), digest_of(b"second")]
+        wanted = {digest_of(data): len(data), digest_of(b"second"): None}
         fetched = [(digest, size, b"".join(pieces)) for digest, size, pieces in fetch_blobs(wire, wanted)]
         with pytest.raises(HostRefused, match="not here"):
-            list(fetch_blobs(wire, ["0" * 64]))
+            list(fetch_blobs(wire, {"0" * 64: None}))
+        with pytest.raises(HostRefused, match="not those that were signed"):
+            list(fetch_blobs(wire, {digest_of(b"second"): 7}))
 
     assert fetched == [(digest_of(data), len(data), data), (digest_of(b"second"), 6, b"second")]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bundler.errors import Busy, FileMissing
+from bundler.errors import BundlerError, Busy, EquivocationRefused, FileMissing, SignatureRefused
 from bundler.repohost.intake import blobs, send_signed
-from bundler.repohost.releases import activate
-from tests.bundles import DEBIAN, Keys, Sample
+from bundler.repohost.releases import activate, check, fetch_signed, restore_signed, vouch
+from tests.bundles import DEBIAN, UBUNTU, Keys, Sample, make_sample
 from tests.repohost.pushing import Roots, bundle_id, expected, push, signed_part, tree_of, trust, wired
 
 MakeBundle = Callable[..., Path]
@@ -127,3 +127,133 @@ def test_a_push_login_clears_out_what_was_admitted(
         send_signed(wire, bundle_id(newer), signed_part(newer, [DEBIAN]))
 
     assert [path.name for path in inbox.iterdir()] == [bundle_id(newer)]
+
+
+def signed_of(root: Path, release: str) -> Path:
+    return root / ".bundles/releases" / release / "signed"
+
+
+def _cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "x").touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        (f"files-{DEBIAN}.sha256", spoil),
+        (f"assemble-{DEBIAN}.tsv", _pipe),
+        ("release.txt", Path.unlink),
+        ("release.txt", _folder),
+        ("SHA256SUMS", _cut_off),
+        ("SHA256SUMS", _pipe),
+        ("SHA256SUMS.alice.sig", spoil),
+        ("SHA256SUMS.alice.sig", _folder),
+    ],
+)
+def test_a_damaged_signed_part_is_put_back(
+    staged: Path, signed_bundle: Path, name: str, harm: Callable[[Path], object]
+) -> None:
+    """Sent again, the list, its signatures and the tables take the place of damaged ones, and what was added goes."""
+    release = bundle_id(signed_bundle)
+    harm(signed_of(staged, release) / name)
+    (signed_of(staged, release) / "stray").touch()
+    part = signed_part(signed_bundle, [DEBIAN])
+
+    with wired(staged) as wire:
+        before = vouch(wire, release)
+        send_signed(wire, release, part)
+        restore_signed(wire, release)
+        after = vouch(wire, release)
+        found = fetch_signed(wire, release)
+        differences = check(wire, release)
+
+    assert before.status != 0
+    assert (after.status, after.faults, differences) == (0, (), ())
+    assert found == {name: data[0] for name, data in part.items()}
+    assert not (staged / ".bundles/inbox" / release).exists()
+
+
+def test_tables_of_other_targets_do_not_come_in(staged: Path, signed_bundle: Path) -> None:
+    """What is sent beside the tables of the release's own targets is left, however well it is signed."""
+    release = bundle_id(signed_bundle)
+    before = {path.name for path in signed_of(staged, release).iterdir()}
+
+    with wired(staged) as wire:
+        send_signed(wire, release, signed_part(signed_bundle, [DEBIAN, UBUNTU]))
+        restore_signed(wire, release)
+        differences = check(wire, release)
+
+    assert {path.name for path in signed_of(staged, release).iterdir()} == before
+    assert differences == ()
+
+
+@pytest.mark.parametrize("what", ["stranger", "damaged", "half", "other content"])
+def test_only_the_signed_part_of_that_release_is_taken(
+    staged: Path, bundle: Path, keys: Keys, make_bundle: MakeBundle, what: str
+) -> None:
+    """A stranger's signature, other bytes, too little, or another bundle under the same number change nothing."""
+    release = bundle_id(bundle)
+    spoil(signed_of(staged, release) / "release.txt")
+    rule: type[BundlerError] = BundlerError
+    if what == "other content":
+        bundle = make_bundle("twin", make_sample(2))
+        keys.sign(bundle, "alice")
+        rule = EquivocationRefused
+    elif what == "stranger":
+        (bundle / "SHA256SUMS.alice.sig").unlink()
+        keys.sign(bundle, "mallory", as_name="alice")
+        rule = SignatureRefused
+    part = signed_part(bundle, [DEBIAN])
+    if what == "damaged":
+        part["release.txt"] = [b"?"]
+    elif what == "half":
+        del part[f"blobs-{DEBIAN}.sha256"]
+        rule = FileMissing
+    before = {path.name: path.read_bytes() for path in signed_of(staged, release).iterdir()}
+
+    with wired(staged) as wire:
+        send_signed(wire, release, part)
+        with pytest.raises(rule):
+            restore_signed(wire, release)
+
+    assert {path.name: path.read_bytes() for path in signed_of(staged, release).iterdir()} == before
+    assert list((staged / ".bundles/releases").glob(".*")) == []
+
+
+def test_nothing_is_put_back_that_was_not_sent(staged: Path, signed_bundle: Path) -> None:
+    """Asked without anything in the inbox, the host says so."""
+    with wired(staged) as wire, pytest.raises(FileMissing, match="nothing of"):
+        restore_signed(wire, bundle_id(signed_bundle))
+
+
+def test_the_admitting_login_puts_back_what_the_pushing_one_left(
+    staged: Path, tmp_path: Path, signed_bundle: Path
+) -> None:
+    """In separate hands too, and a link that the pusher put in place of a file leads nowhere."""
+    release, inbox = bundle_id(signed_bundle), tmp_path / "inbox"
+    _cut_off(signed_of(staged, release) / "release.txt")
+    with wired(staged, role="push", inbox=inbox) as wire:
+        send_signed(wire, release, signed_part(signed_bundle, [DEBIAN]))
+    pushed = inbox / release / "signed" / "release.txt"
+    pushed.rename(pushed.with_name("other"))
+    pushed.symlink_to("other")
+
+    with wired(staged, role="admit", inbox=inbox) as wire:
+        with pytest.raises(BundlerError, match="not a regular file"):
+            restore_signed(wire, release)
+        pushed.unlink()
+        pushed.with_name("other").rename(pushed)
+        restore_signed(wire, release)
+
+        assert (vouch(wire, release).status, vouch(wire, release).faults) == (0, ())

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,49 @@ def test_what_does_not_follow_is_refused(
             send_trust(wire, [(version, bad)])
 
     assert versions(root) == ["0001"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"floors": {}}, "floor of demo falls from 5 to 0"),
+        ({"floors": {"demo": 4}}, "floor of demo falls from 5 to 4"),
+        ({"epochs": {"demo": 1}}, "epoch of demo falls from 2 to 1"),
+        ({"floors": {"demo": 4, "other": 1}, "epochs": {"demo": 1}}, "falls from"),
+        ({"revoked_bundles": ("b" * 64,)}, f"{'a' * 64} is no longer revoked"),
+        ({"revoked_keys": ()}, "a key is no longer revoked"),
+    ],
+)
+def test_nothing_goes_back(root: Path, roots: Roots, change: dict[str, Any], why: str) -> None:
+    """A floor or epoch that would fall, or what would be trusted again, is refused whatever quorum signed it."""
+    high = replace(
+        roots.first,
+        floors={"demo": 5},
+        epochs={"demo": 2},
+        revoked_bundles=("a" * 64,),
+        revoked_keys=(roots.key("bob"),),
+    )
+    with wired(root) as wire:
+        trust(wire, roots.container(high))
+        with pytest.raises(TrustRefused, match=why):
+            send_trust(wire, [(2, roots.container(replace(high, version=2, **change)))])
+        send_trust(wire, [(2, roots.container(replace(high, version=2, floors={"demo": 6})))])
+
+    assert versions(root) == ["0001", "0002"]
+
+
+def test_a_new_epoch_may_lower_its_floor(root: Path, roots: Roots) -> None:
+    """What begins to count anew has a floor of its own; other floors stay."""
+    high = replace(roots.first, floors={"demo": 5, "other": 7})
+    with wired(root) as wire:
+        trust(wire, roots.container(high))
+        lower = roots.container(replace(high, version=2, floors={"demo": 1}, epochs={"demo": 1}))
+        with pytest.raises(TrustRefused, match="floor of other falls from 7 to 0"):
+            send_trust(wire, [(2, lower)])
+        right = replace(high, version=2, floors={"demo": 1, "other": 7}, epochs={"demo": 1})
+        send_trust(wire, [(2, roots.container(right))])
+
+    assert versions(root) == ["0001", "0002"]
 
 
 def test_a_new_quorum_signs_too(root: Path, roots: Roots) -> None:

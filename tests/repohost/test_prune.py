@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import HostRefused
-from bundler.repohost.releases import activate, check, pin, prune, prune_plan, unpin
+from bundler.repohost.releases import activate, check, prune, prune_plan
 from tests.repohost.handmade import Host, Made
 from tests.repohost.killer import Fault, Killer, Trial, strike_each
 
@@ -51,18 +51,6 @@ def test_what_is_served_stays(host: Host, stays: Made) -> None:
         prune(wire, [ONE.id, stays.id])
 
     assert host.tree(ONE.id).is_dir()
-
-
-def test_what_is_pinned_stays(host: Host) -> None:
-    """A pinned release stays until it is unpinned."""
-    with host.wire() as wire:
-        pin(wire, ONE.id)
-        with pytest.raises(HostRefused, match="pinned"):
-            prune(wire, [ONE.id])
-        unpin(wire, ONE.id)
-        prune(wire, [ONE.id])
-
-    assert not host.tree(ONE.id).exists()
 
 
 def test_blobs_go_that_no_release_needs(host: Host) -> None:

@@ -30,7 +30,8 @@ home=$root/.bundles
 trust_home=${5:-$home/trust}
 inbox=${6:-$home/inbox}
 verbs_push='hello blobs receive signed trust'
-verbs_admit='hello take_trust admit activate rollback prune prune_plan pin unpin check damaged restore fetch receipt'
+verbs_admit='hello distrust take_trust admit activate deactivate rollback prune prune_plan check vouch damaged restore'
+verbs_admit="$verbs_admit restore_signed fetch fetch_signed receipt"
 case $role in
     both) verbs="blobs receive signed trust $verbs_admit" ;;
     push) verbs=$verbs_push ;;
@@ -38,7 +39,7 @@ case $role in
     *) printf 'no 2 no such role: %s\n' "$role" && exit 2 ;;
 esac
 # Requests that change something hold a lock.
-locked=' receive signed trust take_trust admit activate rollback prune pin unpin restore '
+locked=' receive signed trust take_trust admit activate deactivate rollback prune restore restore_signed '
 # Requests that bytes follow.
 fed=' receive signed trust '
 
@@ -76,6 +77,30 @@ current_trust() {
     done
     while [ "$version" != "${version#0}" ] && [ "$version" != 0 ]; do version=${version#0}; done
 }
+
+# rows_now: read the active view's rows into $rows
+rows_now() {
+    rows=
+    [ -L "$home/active" ] || return 0
+    [ -f "$home/active/lines" ] || refuse 83 "$home/active/lines is missing: what is served here is unknown"
+    while IFS= read -r row; do
+        rows=$rows$row$nl
+    done <"$home/active/lines"
+}
+
+# row_of LINE: its active and previous release in $rows into $active and $previous; "-" without any
+row_of() {
+    active=- previous=-
+    case $nl$rows in *"$nl$1 "*) ;; *) return 0 ;; esac
+    active=$nl$rows
+    active=${active#*"$nl$1 "}
+    active=${active%%"$nl"*}
+    previous=${active#* }
+    active=${active% *}
+}
+
+# ours NAME: whether <root>/NAME is our own link
+ours() { [ -L "$root/$1" ] && [ "$(readlink -- "$root/$1")" = ".bundles/active/tree/$1" ]; }
 
 lock_place() {
     if [ "$role" = push ]; then lock=$inbox/.lock; else lock=$home/lock; fi
@@ -126,8 +151,9 @@ take_lock() {
         if held "$lock.stale-$$"; then mv -T -- "$lock.stale-$$" "$lock"; else rm -rf -- "$lock.stale-$$"; fi
     done
     our_words=$words
-    # What a run that was killed on its way to the lock left behind.
+    # What runs left behind that were killed, on their way to the lock or with it.
     rm -rf -- "${lock%/*}"/.lock-*
+    [ "$role" = push ] || rm -rf -- "$home"/releases/.partial-*
     for mine in "$lock".stale-*; do held "$mine" || rm -rf -- "$mine"; done
 }
 
@@ -147,7 +173,8 @@ answer() {
     case $fed in *" $verb "*) refused=9 ;; esac
     current_trust
     case $locked in *" $verb "*) take_lock ;; esac
-    "do_$verb" "$@"
+    # A false answer would be none at all.
+    "do_$verb" "$@" || exit 83
 }
 
 # plain TEXT: whether it is a name as bundles, lines and files of ours have it
@@ -157,6 +184,9 @@ plain() {
     esac
     [ ${#1} -le 200 ]
 }
+
+# regular PATH: whether it is a file, and no link to one
+regular() { [ -f "$1" ] && [ ! -L "$1" ]; }
 
 # number TEXT: whether it is a whole number that the shell can count with
 number() {
@@ -173,6 +203,8 @@ digest_like() {
     [ ${#1} -eq 64 ]
 }
 
+# Whom and what the other end distrusts beside what this host's trust says: it takes away and adds nothing.
+less=
 # converse: greet, then answer requests until stdin ends
 converse() {
     exec 4>&1
@@ -189,6 +221,13 @@ converse() {
                 exit 9
                 ;;
         esac
+        # distrust signer:NAME|key:BASE64|bundle:SHA256…: for the rest of the conversation
+        if [ "$1" = distrust ]; then
+            shift
+            less="$less $*"
+            printf 'ok\n'
+            continue
+        fi
         (answer "$@")
         case $? in
             0) printf 'ok\n' ;;

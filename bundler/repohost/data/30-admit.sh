@@ -8,6 +8,34 @@ verify() {
     return "$status"
 }
 
+# vouched SIGNED OPTION…: whether enough signers who count here today vouch for a release's signed part
+vouched() {
+    vouched=$1
+    shift
+    allowed=$trust/allowed_signers.bundle
+    for word in $less; do
+        case $word in
+            signer:* | key:*) allowed= ;;
+            bundle:*) ;;
+            *) refuse 2 "cannot distrust $word" ;;
+        esac
+    done
+    if [ -z "$allowed" ]; then
+        scratch
+        allowed=$work/allowed
+        while read -r who rest; do
+            case "$less " in *" signer:$who "* | *" key:${rest##* } "*) ;; *) printf '%s %s\n' "$who" "$rest" ;; esac
+        done <"$trust/allowed_signers.bundle" >"$allowed"
+    fi
+    verify "$@" -p -n "$signers" -r "$trust/revoked_keys" "$allowed" "$vouched"
+}
+
+# unrevoked ID: refuse the bundle of that id and $digest if it was revoked
+unrevoked() {
+    case $rules in *"${nl}revoked-bundle $digest "*) refuse 78 "$1 is revoked" ;; esac
+    case "$less " in *" bundle:$digest "*) refuse 78 "$1 is distrusted by the deployment host" ;; esac
+}
+
 # policy FILE: read a trust document's rules into $roots, $signers, $numbered, $rules
 policy() {
     roots=0 signers=0 numbered=0 rules=$nl
@@ -34,10 +62,13 @@ rule() {
 # copy_files FROM TO: regular files with plain names only, so that what is judged cannot be changed any more. They are
 # nobody else's to read until they are known: the other user may have put a link in place of a file meanwhile.
 copy_files() {
+    umask 077
+    mkdir -p -- "$2" || refuse 63 "$2 cannot be made"
     for path in "$1"/*; do
-        plain "${path##*/}" && [ -f "$path" ] && [ ! -L "$path" ] || refuse 66 "${path##*/} is not a regular file"
+        plain "${path##*/}" || refuse 66 "${path##*/} is not a regular file"
+        copy_in "$path" "$2/${path##*/}" 268435456
     done
-    (umask 077 && mkdir -p -- "$2" && cp -t "$2" -- "$1"/*) 2>/dev/null || refuse 63 "$1 cannot be copied to $2"
+    umask 022
 }
 
 # readable PATH…: for everybody
@@ -51,6 +82,7 @@ install_trust() {
     copy_files "$2" "$new"
     if [ -n "$trust" ]; then
         policy "$trust/policy.txt"
+        before=$rules
         verify -N trust@offline -n "$roots" -r "$trust/revoked_keys" "$trust/allowed_signers.root" "$new" ||
             distrusted "trust $1 by the rules of $version: $said"
     elif [ -n "${3-}" ]; then
@@ -64,8 +96,35 @@ install_trust() {
         distrusted "trust $1 by its own rules: $said"
     [ "$1" = "$(printf %04d "$numbered")" ] && [ "$numbered" -eq $((version + 1)) ] ||
         refuse 75 "trust $numbered does not follow $version"
+    [ -z "$trust" ] || rising
     readable "$new"
     sync -f "$new" && mv -T -- "$new" "$trust_home/$1" && sync -f "$trust_home" || refuse 83 "trust $1 cannot be kept"
+}
+
+# rising: refuse a document in which a floor or an epoch of $before falls, or what was revoked is so no more. A new
+# epoch may lower its floor
+rising() {
+    after=$rules
+    IFS=$nl
+    for row in $before; do
+        IFS=$blank
+        set -- $row
+        if [ "$1" = revoked-bundle ]; then
+            case $after in *"$nl$1 $2 "*) continue ;; esac
+            refuse 75 "trust $numbered goes back: $2 is no longer revoked"
+        fi
+        rule "$1" "$2"
+        [ "$value" -lt "$3" ] || continue
+        fallen="trust $numbered goes back: $1 of $2 falls from $3 to $value"
+        rules=$before
+        rule epoch "$2"
+        old=$value rules=$after
+        rule epoch "$2"
+        [ "$1" = floor ] && [ "$value" -gt "$old" ] || refuse 75 "$fallen"
+    done
+    IFS=$blank
+    gone=$(comm -23 -- "$trust/revoked_keys" "$new/revoked_keys") || refuse 75 "the revoked keys of trust $numbered are garbled"
+    [ -z "$gone" ] || refuse 75 "trust $numbered goes back: a key is no longer revoked"
 }
 
 # distrusted MESSAGE: the refusal after verify of a trust document
@@ -103,7 +162,7 @@ facts_of() {
 
 # timely: by this host's own memory and trust, is the release new enough
 timely() {
-    case $rules in *"${nl}revoked-bundle $digest "*) refuse 78 "$id is revoked" ;; esac
+    unrevoked "$id"
     rule floor "$name"
     [ "$sequence" -ge "$value" ] || refuse 76 "$id is older than $value, which trust asks for at least"
     rule epoch "$name"
@@ -157,17 +216,11 @@ pushed() {
 # the inbox is only what the pusher says it is
 isolate() {
     mkdir -m 700 -- "$fresh" || refuse 83 "$fresh cannot be made"
-    set --
     while IFS= read -r one; do
         printf '%s  %s\n' "$one" "$one" >&3
         pushed "$one"
-        set -- "$@" "$path"
-        if [ $# -ge 500 ]; then
-            cp -t "$fresh" -- "$@" || refuse 63 "no room for blobs in $home"
-            set --
-        fi
+        copy_in "$path" "$fresh/$one"
     done <"$work/wanted" 3>"$work/list"
-    [ $# -eq 0 ] || cp -t "$fresh" -- "$@" || refuse 63 "no room for blobs in $home"
     [ -s "$work/list" ] || return 0
     (cd -- "$fresh" && sha256sum -c "$work/list" >"$work/said" 2>/dev/null) || {
         rm -rf -- "$fresh"
@@ -181,10 +234,43 @@ put_away() {
     mkdir -p -- "$home/blobs/$shelf" && mv -f -t "$home/blobs/$shelf" -- "$@" || refuse 63 "blobs cannot be kept"
 }
 
+# shape: refuse tables that lead out of the tree, or in which a path is there twice or lies below a file or a link
+shape() {
+    folder=
+    while IFS=$tab read -r kind path mode class content; do
+        garbled="the table of files is garbled: $path"
+        case $kind:/$path/ in
+            *:/.* | *:*/../* | *:*/./* | *:*//*) refuse 60 "$garbled" ;;
+            file:*) ;;
+            link:*)
+                at=$path
+                while [ "$content" != "${content#../}" ]; do
+                    case $at in */*) ;; *) refuse 60 "$garbled leads out of the root" ;; esac
+                    at=${at%/*} content=${content#../}
+                done
+                case /$content/ in /.* | */../* | */./* | *//*) refuse 60 "$garbled leads elsewhere" ;; esac
+                ;;
+            *) refuse 60 "$garbled" ;;
+        esac
+        printf '%s\n' "$path" >&3
+        case $path in */*) path=${path%/*} ;; *) continue ;; esac
+        [ "$path" != "$folder" ] || continue
+        folder=$path
+        while :; do
+            printf '%s\n' "$path"
+            case $path in */*) path=${path%/*} ;; *) break ;; esac
+        done
+    done <"$work/rows" >"$work/above" 3>"$work/paths"
+    sort -u -o "$work/above" -- "$work/above" && sort -- "$work/paths" "$work/above" >"$work/more" &&
+        both=$(uniq -d -- "$work/more") || refuse 63 "no room for lists"
+    [ -z "$both" ] || refuse 60 "the table of files is garbled: ${both%%"$nl"*} is there twice, or is no directory"
+}
+
 # assemble: put the tree of $partial together from blobs; a file that the line's active release has too is linked
 assemble() {
     mkdir -- "$partial/tree" || refuse 83 "$partial/tree cannot be made"
     sort -u -- "$partial"/signed/assemble-*.tsv >"$work/rows" || refuse 63 "no room for lists"
+    shape
     rows_now
     row_of "$its_line"
     same=$nl
@@ -195,7 +281,6 @@ assemble() {
     fi
     folder=
     while IFS=$tab read -r kind path mode class content; do
-        case /$path/ in /.* | */../* | */./* | *//*) refuse 60 "the table of files is garbled" ;; esac
         at=$partial/tree/$path
         case $path in */*) parent=${at%/*} ;; *) parent=$partial/tree ;; esac
         if [ "$parent" != "$folder" ]; then
@@ -205,7 +290,6 @@ assemble() {
         case $kind in
             file) join_file || refuse 63 "$path cannot be put together" ;;
             link) ln -s -- "$content" "$at" || refuse 63 "$path cannot be linked" ;;
-            *) refuse 60 "the table of files is garbled" ;;
         esac
     done <"$work/rows"
     readable "$partial/tree"
@@ -237,8 +321,7 @@ prove() {
     # Targets have no blanks: they come from a request.
     options=
     for target do options=$options' -t '$target; done
-    verify --tree "$release/tree" $options -n "$signers" -r "$trust/revoked_keys" "$trust/allowed_signers.bundle" \
-        "$release/signed"
+    vouched "$release/signed" --tree "$release/tree" $options
 }
 
 # admit ID TARGET…: check a pushed bundle by this host's own trust, put its release together and prove every file
@@ -252,13 +335,13 @@ do_admit() {
     partial=$home/releases/.partial-$id
     fresh=$home/blobs/.new
     mkdir -p -- "$home/releases" "$home/seen" "$home/blobs" &&
-        rm -rf -- "$home"/releases/.partial-* "$home"/releases/.gone-* "$fresh" || refuse 83 "$home cannot be written"
+        rm -rf -- "$home"/releases/.gone-* "$fresh" || refuse 83 "$home cannot be written"
     chmod 755 -- "$home" "$home/releases"
     [ -d "$inbox/$id/signed" ] || refuse 64 "nothing of $id was pushed here"
     half=$partial
     mkdir -m 700 -- "$partial" || refuse 63 "$partial cannot be made"
     copy_files "$inbox/$id/signed" "$partial/signed"
-    verify -p -n "$signers" -r "$trust/revoked_keys" "$trust/allowed_signers.bundle" "$partial/signed" ||
+    vouched "$partial/signed" ||
         refuse "$status" "$id: $said"
     readable "$partial/signed"
     facts_of "$partial/signed/release.txt"
@@ -287,6 +370,7 @@ do_admit() {
 # rerun sends them, and files of the active release are not linked
 again() {
     [ "$status" -eq 61 ] || refuse "$status" "$id: $said"
+    printf '%s' "$facts" >"$partial/facts" || refuse 63 "no room for $id"
     bad=$(bad_blobs ".partial-$id" && printf '%s' "$bad") || exit 1
     for one in $bad; do
         blob "$one"

@@ -1,4 +1,4 @@
-# What is served: activate, rollback, pin, prune.
+# What is served: activate, deactivate, rollback, prune.
 #
 # A view is the trees of all lines in one, by hard links: first every line's previous release, over them every line's
 # active one. Served names lead through .bundles/active into one view; renaming that link is the one switch. Of
@@ -6,30 +6,10 @@
 
 keep_views=3
 
-# rows_now: read the active view's rows into $rows
-rows_now() {
-    rows=
-    [ -L "$home/active" ] || return 0
-    [ -f "$home/active/lines" ] || refuse 83 "$home/active/lines is missing: what is served here is unknown"
-    while IFS= read -r row; do
-        rows=$rows$row$nl
-    done <"$home/active/lines"
-}
-
-# row_of LINE: its active and previous release in $rows into $active and $previous; "-" without any
-row_of() {
-    active=- previous=-
-    case $nl$rows in *"$nl$1 "*) ;; *) return 0 ;; esac
-    active=$nl$rows
-    active=${active#*"$nl$1 "}
-    active=${active%%"$nl"*}
-    previous=${active#* }
-    active=${active% *}
-}
-
-# with_row LINE ACTIVE PREVIOUS: put the row into $rows, in place of the line's own
+# with_row LINE [ACTIVE PREVIOUS]: put the row into $rows in place of the line's own, or take that away
 with_row() {
-    row=$1' '$2' '$3$nl
+    row=
+    [ $# -eq 1 ] || row=$1' '$2' '$3$nl
     line=$1
     set -- $rows
     rows=
@@ -64,10 +44,12 @@ admitted() { plain "$1" && [ -f "$home/releases/$1/facts" ] || refuse 83 "$1 is 
 # allowed ID: refuse what this host's trust no longer lets be served
 allowed() {
     [ -n "$trust" ] || refuse 74 "this host has no trust yet"
-    facts_of "$home/releases/$1/signed/release.txt"
-    digest=$(sha256sum <"$home/releases/$1/signed/SHA256SUMS") || refuse 83 "the signed list of $1 cannot be read"
     policy "$trust/policy.txt"
-    case $rules in *"${nl}revoked-bundle ${digest%% *} "*) refuse 78 "$1 is revoked" ;; esac
+    vouched "$home/releases/$1/signed" || refuse "$status" "$1: $said"
+    digest=$(sha256sum <"$home/releases/$1/signed/SHA256SUMS") || refuse 83 "the signed list of $1 cannot be read"
+    digest=${digest%% *}
+    unrevoked "$1"
+    facts_of "$home/releases/$1/signed/release.txt"
     rule floor "$name"
     [ "$sequence" -ge "$value" ] || refuse 76 "$1 is older than $value, which trust asks for at least"
     rule epoch "$name"
@@ -146,9 +128,6 @@ clash() {
     set -- $both $more
     [ $# -eq 0 ] || refuse 83 "$# paths are served by another release too, with other content, the first: $1"
 }
-
-# ours NAME: whether <root>/NAME is our own link
-ours() { [ -L "$root/$1" ] && [ "$(readlink -- "$root/$1")" = ".bundles/active/tree/$1" ]; }
 
 # publish: serve $rows
 publish() {
@@ -234,12 +213,17 @@ do_rollback() {
     tidy "$keep_views"
 }
 
-# pin ID, unpin ID: prune leaves it
-do_pin() {
-    admitted "$1"
-    mkdir -p -- "$home/pinned" && : >"$home/pinned/$1" || refuse 83 "$1 cannot be pinned"
+# deactivate LINE ID: serve nothing of a line again, of which ID is the first release that was activated
+do_deactivate() {
+    rows_now
+    row_of "$1"
+    if [ "$active" != - ]; then
+        [ "$active $previous" = "$2 -" ] || refuse 83 "$active of $1 is served here, $previous was before it"
+        with_row "$1"
+        publish
+    fi
+    tidy "$keep_views"
 }
-do_unpin() { plain "$1" && rm -f -- "$home/pinned/$1" || refuse 83 "$1 cannot be unpinned"; }
 
 # survey AGE ID…: what a prune would remove, without a temporary file: $going, $pushes, $spare
 survey() {
@@ -251,7 +235,6 @@ survey() {
         plain "$id" || refuse 2 "no such release"
         [ -d "$home/releases/$id" ] || continue
         ! served "$id" || refuse 83 "$id stays: it is served, or a rollback needs it"
-        [ ! -e "$home/pinned/$id" ] || refuse 83 "$id stays: it is pinned"
         going=$going$id' '
     done
     now=$(date +%s) || refuse 83 "the clock cannot be read"

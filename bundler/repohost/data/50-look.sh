@@ -1,4 +1,4 @@
-# Whether what is there is what was signed, and mending it: check, damaged, restore, fetch, receipt.
+# Whether what is there is what was signed, and mending it: check, vouch, damaged, restore, fetch, receipt.
 #
 # A listing has a row per entry of a tree: path, type and mode as ls says them, owner, group, where a link leads;
 # columns separated by tabs. The one from the signed tables and the one from the disk are compared by comm.
@@ -21,21 +21,63 @@ letters() {
 
 unreadable() { refuse 83 "the signed tables of $1 cannot be read here"; }
 
-# vouch ID…: say (?) of which the signatures do not hold any more by this host's trust of today, and why
-vouch() {
-    signers=1
-    said='this host has no trust'
-    [ -z "$trust" ] || policy "$trust/policy.txt"
-    for id do
-        [ -n "$trust" ] && verify -p -n "$signers" -r "$trust/revoked_keys" "$trust/allowed_signers.bundle" \
-            "$home/releases/$id/signed" || say "?$id ${said%%"$nl"*}"
+# faults ID: what became of its signed part, rows "KIND NAME" into $faults. What the list says of the others counts
+# only while it is the one that was admitted
+faults() {
+    signed=$home/releases/$1/signed
+    faults= names='SHA256SUMS release.txt'
+    while read -r word one; do
+        case $word in
+            digest) digest=$one ;;
+            target) names="$names files-$one.sha256 blobs-$one.sha256 assemble-$one.tsv" ;;
+        esac
+    done <"$home/releases/$1/facts" || refuse 83 "the facts of $1 cannot be read"
+    for name in $names; do
+        regular "$signed/$name" || faults=${faults}removed' '$name$nl
     done
+    regular "$signed/SHA256SUMS" && found=$(sha256sum <"$signed/SHA256SUMS") || return 0
+    if [ "${found%% *}" != "$digest" ]; then
+        faults=${faults}changed' 'SHA256SUMS$nl
+        return 0
+    fi
+    said=$(
+        cd -- "$signed" || exit
+        while read -r one name; do
+            if regular "$name"; then printf '%s  %s\n' "$one" "$name"; fi
+        done <SHA256SUMS | sha256sum --quiet -c - 2>/dev/null
+    )
+    IFS=$nl
+    for row in $said; do faults=${faults}changed' '${row%: FAILED*}$nl; done
+    IFS=$blank
 }
 
 # sound ID: refuse to compare with tables that are not the signed ones any more
 sound() {
-    (cd -- "$home/releases/$1/signed" && sha256sum --quiet --ignore-missing -c SHA256SUMS >/dev/null 2>&1) ||
-        refuse 83 "the signed tables of $1 are damaged here"
+    faults "$1"
+    [ -z "$faults" ] || refuse 83 "the signed tables of $1 are damaged here"
+}
+
+# vouch ID…: say what became of their signed parts (*); of which the signatures do not hold by this host's trust of
+# today, and why (?); and the digests of list and signatures (#). $sound: 0 if all tables are the signed ones
+do_vouch() {
+    signers=1 sound=0
+    [ -z "$trust" ] || policy "$trust/policy.txt"
+    for id do
+        admitted "$id"
+        faults "$id"
+        IFS=$nl
+        for row in $faults; do
+            sound=1
+            say "*$id $row"
+        done
+        IFS=$blank
+        status=74 said='this host has no trust'
+        [ -n "$trust" ] && vouched "$signed" || say "?$id $status ${said%%"$nl"*}"
+        for path in "$signed"/SHA256SUMS*; do
+            regular "$path" && found=$(sha256sum <"$path") && plain "${path##*/}" && say "#$id ${path##*/} ${found%% *}"
+        done
+    done
+    return 0
 }
 
 # listing ID FILE: the rows of a release by its signed tables
@@ -172,18 +214,19 @@ compare() {
 do_check() {
     scratch
     if [ $# -eq 1 ]; then
-        admitted "$1"
-        expect "$1"
-        compare "$home/releases/$1/tree"
-        vouch "$1"
+        place=$home/releases/$1/tree
     else
         rows_now
-        [ -n "$rows" ] || return 0
         columns
-        expect $actives $previouses
-        compare "$home/active/tree/"
-        vouch $actives $previouses
+        set -- $actives $previouses
+        place=$home/active/tree/
     fi
+    [ $# -gt 0 ] || return 0
+    do_vouch "$@"
+    # With damaged tables there is nothing to compare with.
+    [ "$sound" -eq 0 ] || return 0
+    expect "$@"
+    compare "$place"
 }
 
 # blob DIGEST: where it lies below blobs/, into $blob
@@ -304,11 +347,9 @@ empty() {
 # receive_again DIGEST: into the store from the inbox, if it is there and is what it is called
 receive_again() {
     for path in "$inbox"/*/blobs/"$1"; do
-        [ -f "$path" ] && [ ! -L "$path" ] || continue
         fresh=$home/blobs/.mended
         rm -f -- "$fresh"
-        (umask 077 && cp -P -- "$path" "$fresh") && [ -f "$fresh" ] && [ ! -L "$fresh" ] &&
-            found=$(sha256sum <"$fresh") && [ "${found%% *}" = "$1" ] || {
+        (umask 077 && try_copy "$path" "$fresh") && found=$(sha256sum <"$fresh") && [ "${found%% *}" = "$1" ] || {
             rm -f -- "$fresh"
             continue
         }
@@ -339,6 +380,40 @@ do_restore() {
     [ "$role" = admit ] || rm -rf -- "$inbox/$1" 2>/dev/null || :
 }
 
+# restore_signed ID: put what came in in place of a damaged signed part, if this host's trust vouches for it. Name by
+# name: each of them is the damaged one or the signed one at any time
+do_restore_signed() {
+    admitted "$1"
+    id=$1
+    [ -n "$trust" ] || refuse 74 "this host has no trust yet"
+    policy "$trust/policy.txt"
+    [ -d "$inbox/$id/signed" ] || refuse 64 "nothing of $id was pushed here"
+    half=$home/releases/.partial-$id
+    copy_files "$inbox/$id/signed" "$half"
+    faults "$id"
+    set --
+    for name in $names; do
+        case $name in files-*) name=${name#files-} && set -- "$@" -t "${name%.sha256}" ;; esac
+    done
+    vouched "$half" "$@" || refuse "$status" "$id: $said"
+    found=$(sha256sum <"$half/SHA256SUMS") && [ "${found%% *}" = "$digest" ] ||
+        refuse 77 "$id has other content than the one this host has admitted"
+    mkdir -p -m 755 -- "$signed" && readable "$half" && sync -f "$half" || refuse 83 "$signed cannot be written"
+    for path in "$half"/SHA256SUMS.*.sig; do names="$names ${path##*/}"; done
+    for path in "$signed"/* "$signed"/.[!.]*; do
+        if regular "$path"; then
+            case " $names " in *" ${path##*/} "*) continue ;; esac
+            case ${path##*/} in SHA256SUMS.*.sig) continue ;; esac
+        fi
+        rm -rf -- "$path" || refuse 83 "$path cannot be removed"
+    done
+    for name in $names; do
+        mv -fT -- "$half/$name" "$signed/$name" || refuse 83 "$signed/$name cannot be written"
+    done
+    sync -f "$signed"
+    [ "$role" = admit ] || rm -rf -- "$inbox/$id" 2>/dev/null || :
+}
+
 # fetch DIGEST…: each blob as a line "DIGEST SIZE" and its bytes
 do_fetch() {
     for digest do
@@ -347,6 +422,18 @@ do_fetch() {
         size=$(stat -c %s -- "$home/blobs/$blob") || refuse 83 "blob $digest is not here"
         printf '#%s %s\n' "$digest" "$size"
         head -c "$size" -- "$home/blobs/$blob"
+    done
+}
+
+# fetch_signed ID: each file of its signed part as a line "NAME SIZE" and its bytes
+do_fetch_signed() {
+    admitted "$1"
+    for path in "$home/releases/$1/signed"/*; do
+        name=${path##*/}
+        plain "$name" && regular "$path" || continue
+        size=$(stat -c %s -- "$path") || refuse 83 "$name cannot be read"
+        printf '#%s %s\n' "$name" "$size"
+        head -c "$size" -- "$path"
     done
 }
 
