@@ -95,15 +95,14 @@ def _ask(*argv: str) -> str:
 
 
 def _not_found(name: str, failures: list[tuple[str, CommandFailed]]) -> BuildEnvironmentError:
-    for engine, error in failures:
-        said = error.output.lower()
-        if not any(sign in said for sign in _ABSENT):
-            return does_not_run(engine, error)
-    engines = " and ".join(engine for engine, _ in failures)
-    first = failures[0][0]
+    asked = [engine for engine, error in failures if any(sign in error.output.lower() for sign in _ABSENT)]
+    broken = [(engine, error) for engine, error in failures if engine not in asked]
+    if not asked:
+        return does_not_run(*broken[0])
+    heard = [f"asked: {', '.join(asked)}", *(f"{engine}: {last_line(error)}" for engine, error in broken)]
     return BuildEnvironmentError(
-        f"image {name} is not on this host ({engines} was asked)",
-        hint=f"{first} pull {name}, or make one: mmdebstrap SUITE - | {first} import - {name}",
+        f"image {name} is not on this host ({'; '.join(heard)})",
+        hint=f"{asked[0]} pull {name}, or make one: mmdebstrap SUITE - | {asked[0]} import - {name}",
     )
 
 

@@ -78,7 +78,7 @@ def _confine(image: Image, target: Target, scratch: Path) -> Confinement:
         if isinstance(said, str):
             return _what_holds(confinement, box, said)
         failures.append(said)
-        if said.returncode < 0:
+        if said.returncode < 0 or _is_foreign(said):
             break
     raise _cannot_start(image, target, failures[0]) from failures[0]
 
@@ -101,9 +101,13 @@ def _what_holds(asked: Confinement, box: Box, said: str) -> Confinement:
 
 
 def _cannot_start(image: Image, target: Target, error: CommandFailed) -> BuildEnvironmentError:
-    if _FOREIGN not in error.output.lower():
+    if not _is_foreign(error):
         return does_not_run(image.engine.name, error)
     what, hint = emulation.why_not(target) or (f"{target.arch} programs run here", "pull it for that architecture")
     return BuildEnvironmentError(
         f"image {image.name} is for another architecture than this host's; {what}", hint=hint
     )
+
+
+def _is_foreign(error: CommandFailed) -> bool:
+    return _FOREIGN in error.output.lower()

@@ -69,7 +69,7 @@ def test_an_engine_that_fails_is_quoted(engines: Path) -> None:
 
     assert error.message == "podman does not work here: Error: cannot set up namespace"
     assert "podman run" in error.hint
-    told = "docker was asked; podman: Error: cannot set up namespace"
+    told = "asked: docker; podman: Error: cannot set up namespace"
     assert other.message == f"image some/image is not on this host ({told})"
     assert other.hint.startswith("docker pull some/image")
 
@@ -97,7 +97,7 @@ def test_an_image_that_is_not_there_is_not_fetched(podman: Podman, tmp_path: Pat
     """The message names image and engine; the hint has the command that brings it."""
     error = refusal(replace(podman.spec(tmp_path), image="registry.invalid/absent:1"))
 
-    assert error.message.startswith("image registry.invalid/absent:1 is not on this host (podman was asked")
+    assert error.message.startswith("image registry.invalid/absent:1 is not on this host (asked: podman")
     assert error.hint.startswith("podman pull registry.invalid/absent:1")
 
 
