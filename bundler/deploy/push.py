@@ -10,9 +10,6 @@ from bundler.files import chunks
 from bundler.model.tables import table_names
 from bundler.repohost.intake import OutgoingBlob
 
-#: Small pieces are joined up to this size: a packet per wheel's last few bytes would be slow.
-PIECE = 256 << 10
-
 
 def outgoing(bundle: Bundle, digests: Iterable[str], partial: Mapping[str, int]) -> Iterator[OutgoingBlob]:
     """Yield the blobs ``digests``, each from where an earlier transfer was cut.
@@ -25,7 +22,7 @@ def outgoing(bundle: Bundle, digests: Iterable[str], partial: Mapping[str, int])
         offset = partial.get(digest, 0)
         if offset > blob.size:
             offset = 0
-        pieces = joined(_skip(bundle.stream_blob(digest), offset))
+        pieces = _skip(bundle.stream_blob(digest), offset)
         yield OutgoingBlob(digest=digest, size=blob.size, offset=offset, pieces=pieces)
 
 
@@ -49,17 +46,3 @@ def _skip(pieces: Iterable[bytes], count: int) -> Iterator[bytes]:
             continue
         yield piece[count:]
         count = 0
-
-
-def joined(pieces: Iterable[bytes], size: int = PIECE) -> Iterator[bytes]:
-    """Yield the same bytes in pieces of at least ``size``, but for the last."""
-    waiting: list[bytes] = []
-    length = 0
-    for piece in pieces:
-        waiting.append(piece)
-        length += len(piece)
-        if length >= size:
-            yield b"".join(waiting)
-            waiting, length = [], 0
-    if waiting:
-        yield b"".join(waiting)

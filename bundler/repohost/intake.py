@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from bundler.errors import FormatError, HostRefused
 from bundler.model.trust import trust_directory
 from bundler.repohost.port import HostBlobs, HostFacts, HostRelease, ReleaseState, Seen
-from bundler.repohost.wire import Wire
+from bundler.repohost.wire import MAX_DIGITS, Bounds, Wire
+from bundler.transport.buffers import joined
 
-#: Bytes and blobs of one request; after each batch the far end hashes what came.
-BATCH = 256 << 20
-BATCH_BLOBS = 1000
-_JOIN = 1 << 18
+#: Blobs of one request.
+BATCH_BLOBS = 5000
 _DIGEST_LENGTH = 64
+#: A host's description of itself: some lines for each release, one for each stranger below its root.
+_HELLO = Bounds(lines=50_000, size=8 << 20)
 _STATES = ("active", "previous", "staged")
 
 
@@ -63,7 +65,7 @@ def look(wire: Wire) -> HostFacts:
     """
     found = _Look()
     try:
-        for line in wire.ask("hello"):
+        for line in wire.ask("hello", bounds=_HELLO):
             found.take(line)
         return HostFacts(
             system=found.values["system"],
@@ -98,16 +100,26 @@ def _release(bundle_id: str, state: str, facts: Mapping[str, Sequence[str]]) -> 
 
 
 def blobs(wire: Wire) -> HostBlobs:
-    """Return which blobs the host has, complete and in part."""
+    """Return which blobs the host has, complete and in part.
+
+    Raises:
+        HostRefused: It says something that cannot be understood.
+    """
     found: dict[str, dict[str, int]] = {"complete": {}, "partial": {}}
+    stored: set[str] = set()
     for line in wire.ask("blobs"):
         word, _, rest = line.partition(" ")
         path, _, size = rest.rpartition(" ")
-        digest = path.rpartition("/")[2]
-        if len(digest) == _DIGEST_LENGTH and word in found:
+        shelf, _, digest = path.rpartition("/")
+        if word not in found or not size.isdecimal() or len(size) > MAX_DIGITS:
+            raise HostRefused(f"{wire.label}: garbled among the blobs that it has: {line[:80]!r}")
+        if len(digest) == _DIGEST_LENGTH:
             found[word][digest] = int(size)
+            # Only those of the store lie in directories by their first digits.
+            stored |= {digest} if shelf else set()
     return HostBlobs(
         complete=found["complete"],
+        inbox=frozenset(found["complete"].keys() - stored),
         partial={digest: size for digest, size in found["partial"].items() if digest not in found["complete"]},
     )
 
@@ -144,46 +156,39 @@ def _send_files(wire: Wire, request: Sequence[str], files: Mapping[str, Iterable
 def send_blobs(
     wire: Wire, bundle_id: str, outgoing: Iterable[OutgoingBlob], progress: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Send blobs as streams without a round trip for each. A batch is hashed at the far end before the next goes.
+    """Send blobs as streams without a round trip for each. The far end hashes them while more of them come.
 
     Raises:
         HostRefused: Bytes arrived that are not the blob they were called.
         TransferFailed: The connection was cut; ask for :func:`blobs` and go on from there.
     """
-    batch: list[OutgoingBlob] = []
-    size = 0
-    for blob in outgoing:
-        batch.append(blob)
-        size += blob.size - blob.offset
-        if size >= BATCH or len(batch) >= BATCH_BLOBS:
-            _send_batch(wire, bundle_id, batch, progress)
-            batch, size = [], 0
-    if batch:
+    left = iter(outgoing)
+    while batch := list(itertools.islice(left, BATCH_BLOBS)):
         _send_batch(wire, bundle_id, batch, progress)
 
 
 def _send_batch(wire: Wire, bundle_id: str, batch: Sequence[OutgoingBlob], progress: Callable[[int], None]) -> None:
     wire.begin("receive", bundle_id, str(len(batch)))
-    waiting = bytearray()
-    for blob in batch:
-        waiting += f"{blob.digest} {blob.size} {blob.offset}\n".encode()
-        left = blob.size - blob.offset
-        for piece in blob.pieces:
-            left -= len(piece)
-            waiting += piece
-            if len(waiting) >= _JOIN:
-                wire.send(bytes(waiting))
-                waiting.clear()
-            progress(len(piece))
-        if left:
-            raise FormatError(f"blob {blob.digest} is {-left} bytes longer than {blob.size}")
-    wire.send(bytes(waiting))
+    for piece in joined(_stream(batch, progress)):
+        wire.send(piece)
     bad = wire.reply()
     if bad:
         raise HostRefused(
             f"{wire.label}: {len(bad)} blobs arrived damaged, the first: {bad[0]}",
             hint="a rerun sends them again; if it happens again, look at memory and disk of that host",
         )
+
+
+def _stream(batch: Sequence[OutgoingBlob], progress: Callable[[int], None]) -> Iterator[bytes]:
+    for blob in batch:
+        yield f"{blob.digest} {blob.size} {blob.offset}\n".encode()
+        left = blob.size - blob.offset
+        for piece in blob.pieces:
+            left -= len(piece)
+            yield piece
+            progress(len(piece))
+        if left:
+            raise FormatError(f"blob {blob.digest} is {-left} bytes longer than {blob.size}")
 
 
 def admit(wire: Wire, bundle_id: str, targets: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -23,7 +23,21 @@ Role: TypeAlias = Literal["both", "push", "admit"]
 _BOOT = 'script=$(head -c "$1") && shift && eval "$script"'
 _WORD = re.compile(r"[!-~]+")
 _PIECE = 1 << 18
+#: Of the longest number that a size may be: what the script can count with.
+MAX_DIGITS = 16
 _GREETING = f"bundle-repo {PROTOCOL}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The most that a reply may be: lines, and bytes of them all."""
+
+    lines: int
+    size: int
+
+
+#: Of a reply that has a line for every file or blob of a host.
+ANY = Bounds(lines=500_000, size=64 << 20)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +65,15 @@ class Wire:
         self.sent = 0
         self._channel = channel
 
-    def ask(self, verb: str, *arguments: str) -> list[str]:
+    def ask(self, verb: str, *arguments: str, bounds: Bounds = ANY) -> list[str]:
         """Make one request and return the lines of its reply.
 
         Raises:
-            HostRefused: The far end refused; another class where its status is that of one.
+            HostRefused: The far end refused; another class where its status is that of one. Or it says too much.
             TransferFailed: The connection was cut.
         """
         self.begin(verb, *arguments)
-        return self.reply()
+        return self.reply(bounds)
 
     def begin(self, verb: str, *arguments: str) -> None:
         """Begin a request whose bytes follow by :meth:`send`."""
@@ -80,27 +94,46 @@ class Wire:
             raise self._last_word() or error from error
         self.sent += len(data)
 
-    def reply(self) -> list[str]:
+    def reply(self, bounds: Bounds = ANY) -> list[str]:
         """Return the lines of the reply.
 
         Raises:
             HostRefused, TransferFailed: As :meth:`ask`.
         """
         lines: list[str] = []
+        left = bounds.size
         while (line := self._line()) != "ok":
             if not line.startswith("="):
                 raise self._error(line)
+            left -= len(line)
+            if left < 0 or len(lines) == bounds.lines:
+                raise self._given_up(f"answers with more than {bounds.lines} lines or {bounds.size} bytes")
             lines.append(line[1:])
         return lines
 
-    def fetch(self, verb: str, *arguments: str) -> Iterator[tuple[str, int, Iterator[bytes]]]:
-        """Make a request whose reply is blobs: yield digest, size and bytes of each; take all bytes of one first."""
+    def fetch(
+        self, verb: str, *arguments: str, due: Callable[[str, int], bool]
+    ) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+        """Make a request whose reply is blobs: yield name, size and bytes of each; take all bytes of one first.
+
+        ``due`` says whether one of this name and size may come now.
+
+        Raises:
+            HostRefused: As :meth:`ask`; or what comes is not due.
+            TransferFailed: The connection was cut.
+        """
         self.begin(verb, *arguments)
+        left = ANY.lines
         while (line := self._line()) != "ok":
-            digest, _, size = line[1:].partition(" ")
+            name, _, size = line[1:].partition(" ")
             if not line.startswith("#") or not size.isdecimal():
                 raise self._error(line)
-            yield digest, int(size), self._bytes(int(size))
+            left -= 1
+            if left < 0 or len(size) > MAX_DIGITS or not due(name, int(size)):
+                raise self._given_up(
+                    f"offers {size[:80]} bytes as {name[:80]!r}, which are not those that were signed"
+                )
+            yield name, int(size), self._bytes(int(size))
 
     def close(self) -> None:
         """End the conversation and wait for the far end to leave.
@@ -144,14 +177,22 @@ class Wire:
             left -= len(piece)
             yield piece
 
+    def _given_up(self, why: str) -> HostRefused:
+        """End the conversation: what still comes belongs to no request."""
+        self._channel.close()
+        return HostRefused(
+            f"{self.label}: {why}", hint="that is no answer of ours: find out what answers there before you go on"
+        )
+
     def _last_word(self) -> BundlerError | None:
         """Return why the far end hung up, where it said so."""
         try:
-            while (line := self._line()).startswith("="):
-                pass
+            for _ in range(ANY.lines):
+                if not (line := self._line()).startswith("="):
+                    return self._error(line) if line.startswith("no ") else None
         except BundlerError:
-            return None
-        return self._error(line) if line.startswith("no ") else None
+            pass
+        return None
 
     def _error(self, line: str) -> BundlerError:
         word, _, rest = line.partition(" ")
@@ -188,7 +229,7 @@ def open_wire(transport: Transport, options: WireOptions) -> Wire:
     if options.command:
         wire = Wire(transport.open(shlex.split(options.command)), transport.label)
     else:
-        script = short_text().encode("utf-8")
+        script = short_text(options.role).encode("utf-8")
         argv = [
             "sh", "-c", _BOOT, "bundle-repo", str(len(script)), options.root, options.owner, options.group,
             options.role, options.trust, options.inbox,

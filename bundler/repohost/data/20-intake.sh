@@ -47,9 +47,6 @@ do_hello() {
     for path in "$home"/seen/*; do
         [ -f "$path" ] && say "seen ${path##*/} $(cat -- "$path")"
     done
-    for path in "$home"/pinned/*; do
-        [ -f "$path" ] && say "pinned ${path##*/}"
-    done
     rows_now
     for path in "$home"/releases/*/; do
         id=${path%/}
@@ -83,8 +80,11 @@ do_blobs() {
     return 0
 }
 
+# How much of a transfer is judged at a time, in bytes; each blob counts as a 256th of it on top of its own.
+part=33554432
+
 # receive ID COUNT: so many times a line "DIGEST SIZE OFFSET" and the blob's bytes from OFFSET on. Says which were not
-# what they are called. Cut off, it leaves what came, to go on from.
+# what they are called. What has come is hashed and kept while more comes; cut off, the rest of it is left to go on from.
 do_receive() {
     umask 077
     plain "$1" && number "$2" && [ "$2" -le 5000 ] || refuse 2 "no such transfer"
@@ -92,42 +92,77 @@ do_receive() {
     folder=$inbox/$1
     mkdir -p -- "$folder/new" "$folder/blobs" && chmod 755 -- "$inbox" "$folder" "$folder/blobs" &&
         cd -- "$folder/new" || refuse 83 "$folder cannot be made"
-    left=$2
+    left=$2 come= weight=0 judging=
     while [ "$left" -gt 0 ]; do
         IFS=' ' read -r digest size offset || exit 9
         digest_like "$digest" && number "$size" && number "$offset" && [ "$offset" -le "$size" ] ||
             refuse 83 "the stream of blobs is garbled"
-        if [ "$offset" -eq 0 ]; then
-            head -c "$size" >"$digest" || refuse 63 "no room for blob $digest"
-        else
-            [ -f "$digest" ] || mv -f -- "$inbox"/*/new/"$digest" . 2>/dev/null
-            truncate -s "$offset" -- "$digest" && head -c $((size - offset)) >>"$digest" ||
-                refuse 63 "no room for blob $digest"
-        fi
-        printf '%s  %s\n' "$digest" "$digest" >&3 || refuse 63 "no room for a list"
-        left=$((left - 1))
-    done 3>"$work/list"
-    # A cut before the last blob is met by read, one within it only here.
-    [ "$2" -eq 0 ] || [ "$(stat -c %s -- "$digest")" = "$size" ] || exit 9
+        # Not before this line is here: after a cut the last blob that came may be half a one.
+        [ "$weight" -lt "$part" ] || judge
+        take_blob || refuse 63 "no room for blob $digest"
+        come="$come $digest" weight=$((weight + size - offset + part / 256)) left=$((left - 1))
+    done
+    [ -z "$come" ] || [ "$(stat -c %s -- "$digest")" = "$size" ] || exit 9
+    judge
     settle
 }
 
-# settle: keep what is what $work/list calls it, drop and say the rest
+# take_blob: what is missing of blob $digest, from the stream. Not with head, which reads 8 KiB at a time.
+take_blob() {
+    if [ "$offset" -eq 0 ]; then
+        dd bs=256K count="$size" iflag=fullblock,count_bytes status=none >"$digest"
+    else
+        [ -f "$digest" ] || mv -f -- "$inbox"/*/new/"$digest" . 2>/dev/null
+        truncate -s "$offset" -- "$digest" &&
+            dd bs=256K count=$((size - offset)) iflag=fullblock,count_bytes status=none >>"$digest"
+    fi
+}
+
+# judge: have what came hashed and brought to the disk, while more comes
+judge() {
+    settle
+    judged=$come come= weight=0
+    [ -n "$judged" ] || return 0
+    {
+        # Where there is openssl it is much faster than the sha256sum of many a system.
+        openssl dgst -sha256 -r $judged >"$work/said" || sha256sum -b -- $judged >"$work/said"
+        sync -f .
+    } >/dev/null 2>&1 4>&- &
+    judging=$!
+}
+
+# settle: keep what was judged to be what it is called, drop and say the rest
 settle() {
-    # Not --quiet: on a very old coreutils it hides what failed.
-    sha256sum -c "$work/list" >"$work/said" 2>/dev/null
+    [ -n "$judging" ] || return 0
+    wait "$judging" || refuse 63 "blobs cannot be kept in $folder"
+    judging= seen= bad=
     set --
-    while IFS= read -r row; do
-        case $row in
-            *': OK') set -- "$@" "${row%%:*}" ;;
-            *)
-                rm -f -- "${row%%:*}"
-                say "${row%%:*}"
-                ;;
-        esac
+    while read -r found name; do
+        name=${name#\*}
+        seen="$seen $name"
+        if [ "$found" = "$name" ]; then set -- "$@" "$name"; else bad="$bad $name"; fi
     done <"$work/said"
-    [ $# -eq 0 ] || { chmod 644 -- "$@" && sync -f . && mv -f -t "$folder/blobs" -- "$@"; } ||
+    [ "$seen" = "$judged" ] || refuse 63 "blobs cannot be hashed in $folder"
+    [ $# -eq 0 ] || { chmod 644 -- "$@" && mv -f -t "$folder/blobs" -- "$@"; } ||
         refuse 63 "blobs cannot be kept in $folder"
+    for name in $bad; do
+        rm -f -- "$name"
+        say "$name"
+    done
+}
+
+# try_copy FROM TO [BYTES]: of what lies in the inbox, at most so much. In separate hands it is another's, who may put
+# anything in its place while it is looked at: a link is not followed, a pipe or what acts like one is not waited for.
+try_copy() {
+    [ -f "$1" ] && [ ! -L "$1" ] && dd if="$1" of="$2" bs=256K ${3:+count="$3"} \
+        iflag=nonblock,nofollow,fullblock,count_bytes status=none 2>/dev/null
+}
+
+# copy_in FROM TO [BYTES]: the same, or refuse
+copy_in() {
+    try_copy "$@" && return 0
+    [ -f "$1" ] && [ ! -L "$1" ] || refuse 66 "${1##*/} is not a regular file"
+    refuse 63 "no room for ${1##*/} in $home"
 }
 
 # take_files FOLDER COUNT: so many times a line "NAME SIZE" and the bytes, into a fresh FOLDER
