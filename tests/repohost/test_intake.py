@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -49,6 +50,64 @@ def test_more_blobs_than_one_request_takes(root: Path, monkeypatch: pytest.Monke
         assert len(blobs(wire).complete) == 8
 
 
+@pytest.mark.parametrize("openssl", [True, False])
+def test_what_came_is_judged_while_more_comes(tmp_path: Path, root: Path, *, openssl: bool) -> None:
+    """Of a long transfer that is cut, what was judged is kept and nothing that arrived is sent again."""
+    data = [b"%d" % number for number in range(560)]
+    env = None if openssl else bare(tmp_path / "tools")
+    with wired(root, env=env) as wire:
+        wire.begin("receive", ID, "600")
+        wire.send(b"".join(f"{digest_of(one)} {len(one)} 0\n".encode() + one for one in data))
+        wire.close()
+    with wired(root, env=env) as wire:
+        there = blobs(wire)
+        before = wire.sent
+        send_blobs(
+            wire,
+            ID,
+            [outgoing(one, len(one)) for one in data if digest_of(one) in there.partial] + [outgoing(b"last")],
+        )
+        rest = wire.sent - before
+        whole = blobs(wire)
+
+    assert len(there.complete) == 256
+    assert len(there.partial) == 560 - 256
+    assert rest < (560 - 256) * 75
+    assert sorted(whole.complete) == sorted(map(digest_of, [*data, b"last"]))
+
+
+def test_damaged_blobs_of_every_part_are_named(root: Path) -> None:
+    """However many blobs come between them, each that is not what it is called goes, and no other."""
+    data = [b"%d" % number for number in range(600)]
+    bad = (data[0], data[400], data[-1])
+    with wired(root) as wire:
+        with pytest.raises(HostRefused, match=f"3 blobs arrived damaged, the first: {digest_of(bad[0])}"):
+            send_blobs(wire, ID, [outgoing(one, sent=b"?" * len(one) if one in bad else None) for one in data])
+        there = blobs(wire)
+
+    assert sorted(there.complete) == sorted(digest_of(one) for one in data if one not in bad)
+    assert there.partial == {}
+
+
+def test_what_cannot_be_hashed_is_not_kept(tmp_path: Path, root: Path) -> None:
+    """Where hashing fails the transfer fails; the next one, which sends nothing again, keeps what came."""
+    env = bare(tmp_path / "tools")
+    broken = tmp_path / "broken"
+    shutil.copytree(env["PATH"], broken, symlinks=True)
+    (broken / "sha256sum").unlink()
+    (broken / "sha256sum").symlink_to(shutil.which("false") or "")
+
+    with wired(root, env={"PATH": str(broken)}) as wire, pytest.raises(BundlerError, match="cannot be hashed"):
+        send_blobs(wire, ID, [outgoing(BINARY)])
+    with wired(root, env=env) as wire:
+        there = blobs(wire)
+        send_blobs(wire, ID, [outgoing(BINARY, len(BINARY))])
+        whole = blobs(wire)
+
+    assert (dict(there.complete), dict(there.partial)) == ({}, {digest_of(BINARY): len(BINARY)})
+    assert dict(whole.complete) == {digest_of(BINARY): len(BINARY)}
+
+
 @pytest.mark.parametrize("last", [True, False])
 def test_a_cut_stream_goes_on_where_it_was_cut(root: Path, last: bool) -> None:
     """What came before a cut is kept, in its last blob too, and a batch without that blob leaves it alone."""
@@ -85,6 +144,15 @@ def test_a_blob_of_another_size_is_never_sent_on(root: Path) -> None:
     """A reader that gives too much is stopped here, before the stream is garbled."""
     with wired(root) as wire, pytest.raises(FormatError):
         send_blobs(wire, ID, [outgoing(b"four", sent=b"fives")])
+
+
+@pytest.mark.parametrize("size", ["-5", "1e3", "9" * 17, ""])
+def test_sizes_that_are_none(root: Path, size: str) -> None:
+    """A host that is garbled about what it has is refused, before anything goes by what it said."""
+    answer = f"sh -c 'echo bundle-repo 1; read x; echo \"=partial {digest_of(b'x')} {size}\"; echo ok'"
+
+    with wired(root, command=answer) as wire, pytest.raises(HostRefused, match="garbled among the blobs"):
+        blobs(wire)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bundler.errors import BundlerError, HostRefused, TransferFailed
-from bundler.repohost.intake import look
+from bundler.repohost.intake import blobs, look
+from bundler.repohost.releases import fetch_blobs, fetch_signed
 from bundler.repohost.script import full_text, short_text
-from bundler.repohost.wire import WireOptions, open_wire
+from bundler.repohost.wire import Wire, WireOptions, open_wire
+from bundler.transport.limiter import Limiter
+from bundler.transport.local import LocalTransport
+from bundler.transport.port import Endpoint
 from tests.repohost.handmade import GROUP, OWNER
 from tests.repohost.killer import ShellTransport
 from tests.repohost.pushing import wired
@@ -83,3 +89,62 @@ def test_a_login_restricted_to_the_script_ignores_what_it_is_asked_to_run(
 
     assert facts.trust == 0
     assert not evil.exists()
+
+
+@contextmanager
+def talker(script: str) -> Iterator[Wire]:
+    """Talk with a far end that greets, takes one request and says what ``script`` prints."""
+    transport = LocalTransport(Endpoint(name="here", address=""), Limiter(0))
+    command = shlex.join(["sh", "-c", f"echo bundle-repo 1; read -r request; {script}"])
+    try:
+        yield open_wire(transport, WireOptions(root="/root", command=command))
+    finally:
+        transport.close()
+
+
+def taken(fetched: Iterable[tuple[str, int, Iterator[bytes]]]) -> list[bytes]:
+    return [b"".join(pieces) for _, _, pieces in fetched]
+
+
+@pytest.mark.parametrize("line", ["=foreign x", "=foreign " + "x" * 100_000])
+@pytest.mark.parametrize("ask", [look, blobs])
+def test_an_answer_without_end(ask: Callable[[Wire], object], line: str) -> None:
+    """A host that never stops answering is refused, and nothing else is asked of it."""
+    with talker(f"yes '{line}'") as wire:
+        with pytest.raises(HostRefused, match=r"here: answers with more than [0-9]+ lines or [0-9]+ bytes"):
+            ask(wire)
+        with pytest.raises(TransferFailed):
+            wire.ask("hello")
+
+
+@pytest.mark.parametrize(
+    ("said", "sizes"),
+    [
+        ("echo '#one 6'; head -c 6 /dev/zero", {"one": 5}),
+        ("echo '#one 4'; head -c 4 /dev/zero", {"one": 5}),
+        ("echo '#two 5'; head -c 5 /dev/zero", {"one": 5}),
+        ("echo '#one 5'; head -c 5 /dev/zero; echo '#one 5'", {"one": 5}),
+        (f"echo '#one {10**16}'; cat /dev/zero", {"one": None}),
+        (f"echo '#one {10**400}'", {"one": None}),
+    ],
+)
+def test_other_blobs_than_those_that_are_due(said: str, sizes: dict[str, int | None]) -> None:
+    """A blob that was not asked for, comes twice or has not its signed size is refused before its bytes are taken."""
+    with talker(f"{said}; echo ok") as wire, pytest.raises(HostRefused, match=r"here: offers [0-9]+ bytes as '"):
+        taken(fetch_blobs(wire, sizes))
+
+
+def test_a_signed_part_without_end() -> None:
+    """Neither many files nor large ones of a release's signed part fill the memory here."""
+    with talker("yes '#name 0'") as wire, pytest.raises(HostRefused, match="'name'"):
+        fetch_signed(wire, "demo-1-1")
+    with talker("echo '#name 99999999999'; cat /dev/zero") as wire, pytest.raises(HostRefused, match="99999999999"):
+        fetch_signed(wire, "demo-1-1")
+
+
+def test_last_words_without_end() -> None:
+    """Who hangs up and goes on talking is heard out for a while only."""
+    with talker("exec <&-; yes '=x'") as wire:
+        wire.begin("receive", "demo-1-1", "1")
+        with pytest.raises(TransferFailed):
+            wire.send(bytes(16 << 20))
