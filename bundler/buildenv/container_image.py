@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bundler.buildenv.container_engine import ENGINES, Engine
@@ -18,6 +19,7 @@ from bundler.store.cas import key_of
 #: How engines say that they do not have an image.
 _ABSENT = ("image not known", "no such image", "no such object")
 _TIMEOUT = 120
+_EXPORT_TIMEOUT = 1800
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,23 @@ def _image(engine: Engine, name: str, data: Mapping[str, Any]) -> Image:
         identity=key_of(data.get("Architecture"), list(layers), sorted(env.items())),
         env=env,
     )
+
+
+def export_image(image: Image, tar: Path) -> None:
+    """Write the root file system of ``image`` to ``tar``; the container that this takes is never started.
+
+    Raises:
+        BuildEnvironmentError: The engine fails.
+    """
+    engine = image.engine.name
+    try:
+        container = _ask(engine, "create", "--network=none", image.id, "true").strip()
+        try:
+            run(Command(argv=[engine, "export", "--output", str(tar), container]), timeout=_EXPORT_TIMEOUT)
+        finally:
+            _ask(engine, "rm", container)
+    except CommandFailed as error:
+        raise does_not_run(engine, error) from error
 
 
 def _is_rootless(engine: str) -> bool:

@@ -59,13 +59,18 @@ def system_of(systems: Mapping[str, System], target: Target) -> System:
     return select(systems, target) or System()
 
 
+def suite_of(target: Target, system: System) -> str:
+    """Return the suite of the target's archive; empty where mmdebstrap cannot make its system."""
+    return system.suite or SUITES.get(f"{target.distro}-{target.version}", "")
+
+
 def base_recipe(target: Target, system: System, archives: Sequence[Archive], options: Sequence[str]) -> Recipe:
     """Return the recipe of the smallest system that runs the target's Python.
 
     Raises:
         BuildEnvironmentError: Suite or mirror are not known.
     """
-    suite = system.suite or SUITES.get(f"{target.distro}-{target.version}", "")
+    suite = suite_of(target, system)
     if not suite:
         raise BuildEnvironmentError(
             f"no root file system can be made for {target.name}: mmdebstrap makes Debian and Ubuntu",

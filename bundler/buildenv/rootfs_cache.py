@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from bundler.store.cas import Store, key_of
 STAGE = "systems"
 #: Rises when the same recipe would give another tree.
 FORMAT = 1
-_STATUS = Path("var/lib/dpkg/status")
+_UNPACK = ("tar", "-x", "--no-same-owner", "--no-same-permissions", "--exclude=./dev/*", "--exclude=dev/*")
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,16 @@ class RootfsCache:
             return self.base(base, what)
         return self._get(wanted, what, base)
 
+    def exported(self, identity: str, export: Callable[[Path], None], what: str) -> Rootfs:
+        """Return the system of an image that ``export`` writes as a tar; ``identity`` is the image's.
+
+        Raises:
+            BuildEnvironmentError: It cannot be exported.
+        """
+        key = key_of("image", FORMAT, identity)
+        with self._alone(key):
+            return self._known(key) or self._make(key, what, export, keep=None)
+
     def _get(self, recipe: Recipe, what: str, base: Recipe | None, *, tar: bool = False) -> Rootfs:
         key = recipe_key(recipe)
         with self._alone(key):
@@ -83,31 +94,39 @@ class RootfsCache:
                 return known
             if base is not None:
                 self._get(base, what, None, tar=True)
-            self.emit(ItemStarted(stage=STAGE, item=what))
-            made = self._make(recipe, key, what, base)
-            self._fresh.add(key)
-            self.emit(ItemFinished(stage=STAGE, item=what, note=f"{len(recipe.packages)} packages asked for"))
-            return made
+
+            def fill(tar: Path) -> None:
+                bootstrap(recipe, tar, base=None if base is None else self._tar(base), what=what)
+
+            return self._make(key, what, fill, keep=None if base is not None else self._tar(recipe))
 
     def _known(self, key: str) -> Rootfs | None:
         known = self.store.recall("rootfs", key)
         path = self.root / key
-        if not isinstance(known, dict) or not (path / _STATUS).is_file():
+        if not isinstance(known, dict) or not path.is_dir():
             return None
         return Rootfs(path=path, identity=str(known["identity"]), made=int(known["made"]))
 
-    def _make(self, recipe: Recipe, key: str, what: str, base: Recipe | None) -> Rootfs:
+    def _make(self, key: str, what: str, fill: Callable[[Path], None], keep: Path | None) -> Rootfs:
+        """Unpack the tar that ``fill`` writes; ``keep`` is where the tar stays, if it does."""
+        self.emit(ItemStarted(stage=STAGE, item=what))
         sweep(self.root)
         with self.store.workdir("rootfs") as work, replacing_directory(self.root / key) as tree:
             tar = work / "system.tar"
-            bootstrap(recipe, tar, base=None if base is None else self._tar(base), what=what)
+            fill(tar)
             unpack = ["tar", "-xf", str(tar), "--no-same-owner", "--no-same-permissions", "-C", str(tree)]
-            run(Command(argv=[*unpack, "--exclude=./dev/*"], env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}))
-            if base is None:
-                tar.replace(self._tar(recipe))
+            run(
+                Command(
+                    argv=[*unpack, "--exclude=./dev/*", "--exclude=dev/*"],
+                    env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+                )
+            )
+            if keep is not None:
+                tar.replace(keep)
         made = Rootfs(path=self.root / key, identity=key_of(installed_versions(self.root / key)), made=clock.now())
-        value = {"identity": made.identity, "made": made.made, "suite": recipe.suite, "packages": recipe.packages}
-        self.store.remember("rootfs", key, value)
+        self.store.remember("rootfs", key, {"identity": made.identity, "made": made.made, "what": what})
+        self._fresh.add(key)
+        self.emit(ItemFinished(stage=STAGE, item=what))
         return made
 
     def _tar(self, recipe: Recipe) -> Path:

@@ -14,10 +14,11 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from bundler.buildenv import apt, bubblewrap, emulation
+from bundler.buildenv.container_image import export_image, find_image
 from bundler.buildenv.drivers import open_environment
 from bundler.buildenv.interpreter import Interpreter
 from bundler.buildenv.port import BuildEnvironment, EnvironmentSpec
-from bundler.buildenv.recipe import Archive, Recipe, base_recipe, build_packages, system_of
+from bundler.buildenv.recipe import Archive, Recipe, base_recipe, build_packages, suite_of, system_of
 from bundler.buildenv.rootfs import check_python
 from bundler.buildenv.rootfs_cache import STAGE, Rootfs, RootfsCache
 from bundler.clock import stopwatch
@@ -159,7 +160,7 @@ class Systems:
         builds, runs = tuple(dict.fromkeys(builds)), tuple(dict.fromkeys(runs))
         calls: list[Callable[[], object]] = [
             *(partial(self.environment, target) for target in builds if self.driver(target) == "rootfs"),
-            *(partial(self.runtime, target, names) for target, names in runs if self.driver(target) == "rootfs"),
+            *(partial(self.runtime, target, names) for target, names in runs if self.driver(target) != "host"),
         ]
         if not calls:
             return
@@ -180,7 +181,7 @@ class Systems:
 
     def problems(self, targets: Iterable[Target]) -> Iterator[Problem]:
         """Yield why systems of ``targets`` cannot be made or entered here; nothing is made."""
-        needed = [target for target in targets if self.driver(target) == "rootfs"]
+        needed = [target for target in targets if self._is_made(target)]
         if not needed:
             return
         if shutil.which("mmdebstrap") is None:
@@ -202,6 +203,12 @@ class Systems:
         except BuildEnvironmentError as error:
             yield Problem(where=where, what=error.message, hint=error.hint)
 
+    def _is_made(self, target: Target) -> bool:
+        """Return whether mmdebstrap makes systems of ``target``: else this host is it, or its image is."""
+        driver = self.driver(target)
+        known = bool(suite_of(target, system_of(self._request.systems, target)))
+        return driver == "rootfs" or (driver == "container" and known)
+
     def _require(self, target: Target) -> None:
         """Refuse a target that cannot have a root file system here, before any is begun."""
         with self._lock:
@@ -219,8 +226,12 @@ class Systems:
             self._checked.add(target)
 
     def _rootfs(self, target: Target, packages: tuple[str, ...], what: str) -> Rootfs:
-        self._require(target)
-        made = self._cache.derived(self._recipe(target), packages, what)
+        if not self._is_made(target):
+            image = find_image(system_of(self._request.systems, target).image)
+            made = self._cache.exported(image.identity, partial(export_image, image), f"{target.name} of its image")
+        else:
+            self._require(target)
+            made = self._cache.derived(self._recipe(target), packages, what)
         with self._lock:
             new = made.path not in self._checked
             self._checked.add(made.path)
