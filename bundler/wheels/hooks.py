@@ -53,6 +53,10 @@ _HINTS = (
         "in the pkg-config search path",
         "install the library's -dev package, and name it in distro_packages.build of the venv",
     ),
+    (
+        "access to an upstream git repository",
+        "name git in distro_packages.build of the venv, and use a repository that has its tags",
+    ),
     ("gcc: not found", "apt-get install build-essential"),
     ("command 'gcc' failed: No such file", "apt-get install build-essential"),
     ("cc' failed: No such file", "apt-get install build-essential"),
