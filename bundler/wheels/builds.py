@@ -164,14 +164,19 @@ def _siblings(jobs: Mapping[str, Job], workshop: Workshop) -> dict[str, frozense
 
 
 def _warn_of_leaks(jobs: Iterable[Job], workshop: Workshop) -> None:
-    leaks = sorted({leak for job in jobs for leak in workshop.environment(job.target).describe()})
-    if leaks:
-        workshop.emit(
-            Warned(
-                message=f"builds were not isolated from this host: {', '.join(leaks)}",
-                hint="apt-get install bubblewrap, and allow unprivileged user namespaces",
-            )
+    environments = [one for one in {workshop.environment(job.target) for job in jobs} if one.describe()]
+    if not environments:
+        return
+    leaks = sorted({leak for one in environments for leak in one.describe()})
+    contained = all(one.name == "container" for one in environments)
+    workshop.emit(
+        Warned(
+            message=f"builds were not isolated from this host: {', '.join(leaks)}",
+            hint="the guide's page on build environments says what an engine isolates, and for whom"
+            if contained
+            else "apt-get install bubblewrap, and allow unprivileged user namespaces",
         )
+    )
 
 
 def _combine(failures: Mapping[str, BundlerError], given_up: Mapping[str, str]) -> BundlerError:
