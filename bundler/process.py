@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import pickle
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from bundler.errors import CommandFailed, SpaceError, ToolMissing
 
@@ -42,6 +45,10 @@ _FULL = b"No space left on device"
 
 #: What waiting for a started command raises.
 TIMEOUT = subprocess.TimeoutExpired
+
+_T = TypeVar("_T")
+#: A pipe holds a page at the least.
+_TOKEN, _TOKENS = struct.Struct("=I"), 1024
 
 #: Running children, so that a signal can end them all.
 _children: set[subprocess.Popen[bytes]] = set()
@@ -148,53 +155,101 @@ def stop(process: subprocess.Popen[bytes], *, patience: float = 0) -> int:
     return process.returncode
 
 
-def in_processes(parts: Sequence[Callable[[], None]]) -> None:
+def share_out(
+    count: int, work: Callable[[Iterator[int]], _T], workers: int, aside: Callable[[], object] | None = None
+) -> list[_T]:
+    """Let ``work`` take the numbers below ``count``, each once, in several processes; return what each returns.
+
+    A process takes the next number when it is done with one: where the longest come first, all end together.
+    ``aside`` is done by one process more, if there are several.
+    """
+    if min(workers, count) <= 1:
+        return [work(iter(range(count)))]
+    # What fits into the smallest pipe: a token stands for several numbers where there are more.
+    step = -(-count // _TOKENS)
+    reader, writer = os.pipe()
+    try:
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(b"".join(_TOKEN.pack(start) for start in range(0, count, step)))
+
+        def numbers() -> Iterator[int]:
+            while token := os.read(reader, _TOKEN.size):
+                (start,) = _TOKEN.unpack(token)
+                yield from range(start, min(start + step, count))
+
+        def part() -> _T:
+            try:
+                return work(numbers())
+            except BaseException:
+                # Nobody needs to go on.
+                while os.read(reader, 1 << 12):
+                    pass
+                raise
+
+        parts: list[Callable[[], Any]] = [part] * min(workers, count)
+        return in_processes([*parts, aside] if aside else parts)[: len(parts)]
+    finally:
+        os.close(reader)
+
+
+def in_processes(parts: Sequence[Callable[[], _T]]) -> list[_T]:
     """Run each part in a forked process of its own, for work that threads would only queue up for; wait for all.
 
-    What a part raises is raised here, the first one's; a part that sees us die dies too. Parts share what was open
-    and known before, and leave nothing behind but what they wrote.
+    Returns what the parts return. What one raises is raised here, the first one's; a part that sees us die dies too.
+    Parts share what was open and known before.
 
     Raises:
         CommandFailed: A part was killed.
     """
     running = [_fork(part) for part in parts]
-    errors = []
+    results: list[tuple[BaseException | None, Any]] = []
     try:
         for pid, reader in running:
             with os.fdopen(reader, "rb") as pipe:
                 said = pipe.read()
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            if said:
-                errors.append(pickle.loads(said))  # noqa: S301 -- written by ourselves
-            elif status:
-                errors.append(CommandFailed(f"a worker ended with {status}", returncode=status))
+            results.append(_killed(status) if status else pickle.loads(said))  # noqa: S301 -- written by ourselves
     except BaseException:
         for pid, _ in running:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         raise
-    if errors:
-        raise errors[0]
+    for error, _ in results:
+        if error is not None:
+            raise error
+    return [result for _, result in results]
 
 
-def _fork(part: Callable[[], None]) -> tuple[int, int]:
-    """Return the process and what it says of its failure, if it fails."""
+def _killed(status: int) -> tuple[CommandFailed, None]:
+    return CommandFailed(f"a worker ended with {status}", returncode=status), None
+
+
+def _fork(part: Callable[[], _T]) -> tuple[int, int]:
+    """Return the process, and where it says with what error it ended, or with what result."""
     parent = os.getpid()
     reader, writer = os.pipe()
     pid = os.fork()
     if pid:
         os.close(writer)
         return pid, reader
-    status = 0
+    status = 1
     try:
         _die_with(parent)
-        part()
-    except BaseException as error:  # noqa: BLE001 -- the process ends here; who waits for it raises it
-        status = 1
+        # What was there before stays; looking through it for garbage would copy its pages.
+        gc.freeze()
+        said = _outcome(part)
         with os.fdopen(writer, "wb", closefd=False) as pipe:
-            pipe.write(pickle.dumps(error))
+            pipe.write(said)
+        status = 0
     finally:
         os._exit(status)
+
+
+def _outcome(part: Callable[[], _T]) -> bytes:
+    try:
+        return pickle.dumps((None, part()))
+    except BaseException as error:  # noqa: BLE001 -- the process ends here; who waits for it raises it
+        return pickle.dumps((error, None))
 
 
 def _die_with(parent: int) -> None:

@@ -17,7 +17,8 @@ from bundler.archive.tar import MTIME, TarEntry
 from bundler.archive.untar import members
 from bundler.errors import IntegrityError
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: How a file is made that must not be there yet.
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def checked_path(path: str) -> str:
@@ -48,13 +49,12 @@ class Extraction:
     """One directory being filled from several segments, which may come from several threads at a time.
 
     Where two segments hold one path, that of the higher ``order`` stays, as a sequential unpack would have it.
-    ``absolute`` lists the absolute links that are allowed, by path. ``read_only`` files can be shared by hard links.
+    ``absolute`` lists the absolute links that are allowed, by path.
     """
 
-    def __init__(self, root: Path, *, absolute: Mapping[str, str] | None = None, read_only: bool = False) -> None:
+    def __init__(self, root: Path, *, absolute: Mapping[str, str] | None = None) -> None:
         self.root = root
         self._absolute = absolute or {}
-        self._mask = 0o555 if read_only else 0o755
         self._lock = threading.Lock()
         self._owners: dict[str, int] = {}
         self._directories: set[str] = set()
@@ -80,11 +80,6 @@ class Extraction:
             else:
                 self._write(entry, content, order)
 
-    @property
-    def has_links(self) -> bool:
-        """Return whether a segment had a symbolic link."""
-        return bool(self._links)
-
     def finish(self) -> None:
         """Make the links."""
         for path, (_, target) in sorted(self._links.items()):
@@ -92,7 +87,7 @@ class Extraction:
             try:
                 (self.root / path).symlink_to(target)
             except OSError as error:
-                _pass_on_full(error)
+                pass_on_full(error)
                 raise IntegrityError(f"the link {path!r} cannot be made: {error.strerror}") from error
 
     def _make_directory(self, path: str) -> None:
@@ -119,28 +114,29 @@ class Extraction:
         name = os.path.join(self.root, entry.path)  # noqa: PTH118 -- 10 000s of files: Path takes five times as long
         try:
             if owner is None:
-                _write_new(name, content, self._mode(entry))
+                _write_new(name, content, _mode(entry))
             else:
                 aside = f"{name}.partial-{order}"
-                _write_new(aside, content, self._mode(entry))
+                _write_new(aside, content, _mode(entry))
                 os.replace(aside, name)  # noqa: PTH105 -- as above
         except OSError as error:
-            _pass_on_full(error)
+            pass_on_full(error)
             if not (isinstance(error, FileExistsError) and self._owners[entry.path] > order):
                 raise IntegrityError(f"{entry.path!r} cannot be written: {error.strerror}") from error
 
-    def _mode(self, entry: TarEntry) -> int:
-        return (0o755 if entry.executable else 0o644) & self._mask
+
+def _mode(entry: TarEntry) -> int:
+    return 0o755 if entry.executable else 0o644
 
 
-def _pass_on_full(error: OSError) -> None:
+def pass_on_full(error: OSError) -> None:
     """Let "no space left" out as it is: no archive is to blame for it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise error
 
 
 def _write_new(name: str, content: Iterator[bytes], mode: int) -> None:
-    handle = os.open(name, _CREATE, 0o600)
+    handle = os.open(name, CREATE, 0o600)
     try:
         for piece in content:
             view = memoryview(piece)

@@ -22,8 +22,8 @@ MAX_WINDOW = 1 << 27
 OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
 #: What reading from :func:`open_frames` raises where the frames are damaged or end too early.
 DECODE_ERRORS = (zstd.ZstdError, EOFError)
-#: Most bytes that are decoded in one step.
-_STEP = 1 << 20
+#: Most bytes that are decoded in one step: what a processor's cache holds until they are written.
+_STEP = 1 << 18
 _GATHER = 1 << 18
 _MAGIC = b"\x28\xb5\x2f\xfd"
 #: Longest frame header (RFC 8878, 3.1.1.1).

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Protocol
@@ -26,49 +27,61 @@ _PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE)
 _GNU_MAGIC, _POSIX_MAGIC = b"ustar  \0", b"ustar\00000"
 _MODES = {"file": {0o644, 0o755}, "directory": {0o755}, "link": {0o777}}
 _ZERO = bytes(BLOCK)
+_HALF = BLOCK // 2
 
 
 class _Source(Protocol):
     """What the reader needs of a stream."""
 
-    #: How many bytes were read or skipped so far.
-    position: int
-
     def upto(self, size: int) -> Iterator[bytes]:
         """Yield the next ``size`` bytes, or what there is of them."""
 
-    def skip(self, size: int) -> None:
-        """Go forward over bytes of a content that nobody wants."""
+    def take(self, size: int) -> bytes:
+        """Return the next ``size`` bytes, or what there is of them."""
 
 
 class _Pieces:
     """Bytes that come in pieces of any length."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        self.position = 0
         self._pieces = iter(pieces)
-        self._piece = memoryview(b"")
+        self._piece = b""
+        self._at = 0
 
     def upto(self, size: int) -> Iterator[bytes]:
         while size:
-            if not self._piece:
-                self._piece = memoryview(next(self._pieces, b""))
+            if self._at == len(self._piece):
+                self._piece, self._at = next(self._pieces, b""), 0
                 if not self._piece:
                     return
-            part, self._piece = self._piece[:size], self._piece[size:]
+            part = self._piece[self._at : self._at + size]
+            self._at += len(part)
             size -= len(part)
-            self.position += len(part)
-            yield bytes(part)
+            yield part
 
-    def skip(self, size: int) -> None:
-        for _ in _exactly(self, size):
-            pass
+    def content(self, size: int) -> Iterator[bytes]:
+        """Yield the next ``size`` bytes, or raise IntegrityError where there are fewer."""
+        left = size
+        for part in self.upto(size):
+            left -= len(part)
+            yield part
+        if left:
+            raise _truncated()
+
+    def take(self, size: int) -> bytes:
+        end = self._at + size
+        if end > len(self._piece):
+            return b"".join(self.upto(size))
+        part = self._piece[self._at : end]
+        self._at = end
+        return part
 
 
 class _Seekable:
     """A file of a known size; contents are skipped without being read."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
+        #: How many bytes were read or skipped so far.
         self.position = 0
         self._file = file
         self._size = size
@@ -79,7 +92,11 @@ class _Seekable:
             self.position += len(piece)
             yield piece
 
+    def take(self, size: int) -> bytes:
+        return b"".join(self.upto(size))
+
     def skip(self, size: int) -> None:
+        """Go forward over bytes of a content that nobody wants."""
         if size > self._size - self.position:
             raise _truncated()
         self.position = self._file.seek(size, os.SEEK_CUR)
@@ -105,11 +122,11 @@ def members(pieces: Iterable[bytes], *, ended: bool = False) -> Iterator[tuple[T
     """
     source = _Pieces(pieces)
     for entry in _entries(source, _Rules(foreign=False, ended=ended)):
-        content = _exactly(source, entry.size)
+        content = source.content(entry.size)
         yield entry, content
         for _ in content:
             pass
-        if any(b"".join(_exactly(source, -entry.size % BLOCK))):
+        if _exact(source, -entry.size % BLOCK).strip(b"\0"):
             raise IntegrityError(f"bytes follow the content of {entry.path!r} in the tar")
 
 
@@ -140,7 +157,7 @@ def _entries(source: _Source, rules: _Rules) -> Iterator[TarEntry]:
 def _next_entry(source: _Source, rules: _Rules) -> TarEntry | None:
     """Return the next member with its long names put in, or None at the end of the tar."""
     long: dict[str, str] = {}
-    block = b"".join(source.upto(BLOCK))
+    block = source.take(BLOCK)
     if not block or block == _ZERO:
         _expect_end(source, block, rules)
         return None
@@ -153,17 +170,17 @@ def _next_entry(source: _Source, rules: _Rules) -> TarEntry | None:
             _refuse_overrides(_short_content(source, size))
         else:
             return _entry(block, size, long, rules)
-        block = b"".join(source.upto(BLOCK))
+        block = source.take(BLOCK)
 
 
 def _expect_end(source: _Source, block: bytes, rules: _Rules) -> None:
     """Refuse an end mark of less than two blocks, and anything but zeros after it (POSIX ustar)."""
     if not block and not rules.ended:
         return
-    if b"".join(source.upto(BLOCK)) != _ZERO:
+    if source.take(BLOCK) != _ZERO:
         raise IntegrityError("the tar ends without its end mark: it is cut off or damaged")
-    while rest := b"".join(source.upto(1 << 16)):
-        if rest.count(0) != len(rest):
+    while rest := source.take(1 << 16):
+        if rest.strip(b"\0"):
             raise IntegrityError("bytes follow the end of the tar")
 
 
@@ -171,10 +188,18 @@ def _checked_size(block: bytes) -> int:
     """Return the size in a header whose checksum holds."""
     if len(block) < BLOCK:
         raise _truncated()
-    total = sum(block[:148]) + 8 * ord(" ") + sum(block[156:])
+    total = _sum(block[:_HALF]) + _sum(block[_HALF:]) - _sum(block[148:156]) + 8 * ord(" ")
     if _number(block[148:156]) != total:
         raise IntegrityError("the tar is damaged: the checksum of a header is wrong")
     return _number(block[124:136])
+
+
+def _sum(data: bytes) -> int:
+    """Return the sum of at most :data:`_HALF` bytes, many times as fast as :func:`sum`.
+
+    The low half of Adler-32 is one more than it, modulo 65521 (RFC 1950, 8.2), which so few bytes do not reach.
+    """
+    return (zlib.adler32(data) & 0xFFFF) - 1
 
 
 def _number(field: bytes) -> int:
@@ -236,7 +261,7 @@ def _long_name(source: _Source, size: int) -> str:
 def _short_content(source: _Source, size: int) -> bytes:
     if size > MAX_NAME + 1:
         raise FormatError("the tar has a name or a pax header that is too long")
-    return b"".join(_exactly(source, size + (-size % BLOCK)))[:size]
+    return _exact(source, size + (-size % BLOCK))[:size]
 
 
 def _refuse_overrides(data: bytes) -> None:
@@ -246,14 +271,12 @@ def _refuse_overrides(data: bytes) -> None:
             raise FormatError("a pax header renames or resizes its member", hint="make the tar with tar --format=gnu")
 
 
-def _exactly(source: _Source, size: int) -> Iterator[bytes]:
-    """Yield the next ``size`` bytes, or raise IntegrityError where there are fewer."""
-    left = size
-    for part in source.upto(size):
-        left -= len(part)
-        yield part
-    if left:
+def _exact(source: _Source, size: int) -> bytes:
+    """Return the next ``size`` bytes, or raise IntegrityError where there are fewer."""
+    data = source.take(size)
+    if len(data) < size:
         raise _truncated()
+    return data
 
 
 def _truncated() -> IntegrityError:

@@ -16,6 +16,8 @@ from bundler.files import CHUNK
 _MAX_BLOCK = 1 << 17
 _BLOCK_HEADER = 3
 _RLE, _RESERVED = 1, 3
+#: What a processor's cache holds while it is hashed twice.
+_BUFFER = 1 << 18
 #: A venv has one or two layers per package.
 MAX_FRAMES = 20_000
 
@@ -38,12 +40,13 @@ def walk_frames(file: IO[bytes]) -> tuple[tuple[WalkedFrame, ...], str]:
     handle = file.fileno()
     end = os.fstat(handle).st_size
     whole = hashlib.sha256()
+    buffer = memoryview(bytearray(_BUFFER))
     frames: list[WalkedFrame] = []
     offset = 0
     while offset < end:
         length = _frame_length(handle, offset)
         own = hashlib.sha256()
-        for piece in read_range(handle, offset, length):
+        for piece in _read_into(buffer, handle, offset, length):
             whole.update(piece)
             own.update(piece)
         frames.append(WalkedFrame(offset=offset, length=length, sha256=own.hexdigest()))
@@ -63,9 +66,20 @@ def read_range(handle: int, offset: int, length: int) -> Iterator[bytes]:
     while offset < end:
         piece = os.pread(handle, min(CHUNK, end - offset), offset)
         if not piece:
-            raise IntegrityError("the archive is truncated: it ends inside a frame")
+            raise _truncated()
         offset += len(piece)
         yield piece
+
+
+def _read_into(buffer: memoryview, handle: int, offset: int, length: int) -> Iterator[memoryview]:
+    """Do as :func:`read_range` does, in pieces that are overwritten by the next one."""
+    end = offset + length
+    while offset < end:
+        read = os.preadv(handle, [buffer[: end - offset]], offset)
+        if not read:
+            raise _truncated()
+        offset += read
+        yield buffer[:read]
 
 
 def _frame_length(handle: int, start: int) -> int:
@@ -84,9 +98,13 @@ def _frame_length(handle: int, start: int) -> int:
 def _block(header: bytes) -> tuple[bool, int]:
     """Return whether a block is the frame's last, and how many bytes follow its header (3.1.1.2)."""
     if len(header) < _BLOCK_HEADER:
-        raise IntegrityError("the archive is truncated: it ends inside a frame")
+        raise _truncated()
     value = int.from_bytes(header, "little")
     kind, length = value >> 1 & 3, value >> 3
     if kind == _RESERVED or length > _MAX_BLOCK:
         raise IntegrityError("the archive is damaged: a zstd block has no valid header")
     return bool(value & 1), 1 if kind == _RLE else length
+
+
+def _truncated() -> IntegrityError:
+    return IntegrityError("the archive is truncated: it ends inside a frame")

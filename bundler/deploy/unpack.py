@@ -1,11 +1,11 @@
 """Put venv archives onto this host beside the old ones, and switch to them.
 
     1 read what the archives say of themselves; refuse what does not fit, before anything is written
-    2 unpack the layers that no venv here has, each once, in parallel
-    3 make the trees under unfinished names: hard links to layers, the venvs' own files as copies
+    2 fill the trees under unfinished names with layers, each unpacked once or there already: the rest are hard links
+    3 put in what each venv has of its own: its configuration, its symbolic links, our record
     4 sync the file system, once
-    5 give layers, then venvs their names
-    6 switch the links; remove what is too old, and layers that nobody has any more
+    5 give the venvs their names
+    6 switch the links; remove what is too old
 
 A kill before 5 leaves nothing that has a name; after it, a rerun finds what is done and goes on.
 """
@@ -13,8 +13,8 @@ A kill before 5 leaves nothing that has a name; after it, a rerun finds what is 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,19 +23,19 @@ from bundler import files
 from bundler.archive.extract import Extraction, checked_path
 from bundler.clock import stopwatch
 from bundler.deploy.interpreter import check_interpreter
-from bundler.deploy.layer_store import LAYERS, LayerStore
 from bundler.deploy.places import Places
+from bundler.deploy.shared_layers import Filling, fill
 from bundler.deploy.state import hold
 from bundler.deploy.venv_archive import Archive, OwnFrame, read_own_frame
 from bundler.deploy.venv_record import VenvRecord, read_record, venvs_in
 from bundler.deploy.venv_switch import check_link, forget_old, linked_to, switch
 from bundler.errors import IntegrityError, UnpackFailed
 from bundler.events import Emit, ItemFinished, StageAdvanced, StageFinished, StageStarted, ignore
-from bundler.process import in_processes
+from bundler.process import share_out
 
 STAGE = "unpack"
-#: A process more is worth its while for so many layers or venvs.
-_WORTH = 2
+#: Beside the venvs: the lock, and what is being fetched.
+BESIDE = ".bundle-install"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,24 +86,16 @@ def unpack(request: UnpackRequest, archives: Sequence[Archive], emit: Emit = ign
     """
     began = stopwatch()
     request.into.mkdir(parents=True, exist_ok=True)
-    with hold(Places(state=request.into / LAYERS)), files.room_for(request.into):
-        for place in (request.into, request.into / LAYERS):
-            files.sweep(place)
+    with hold(Places(state=request.into / BESIDE)), files.room_for(request.into):
+        files.sweep(request.into)
         # 1
         jobs = tuple(_job(request, archive) for archive in archives)
-        for job in jobs:
-            check_interpreter(job.own.executable, job.own.version, job.archive.runtime_packages)
+        _check_interpreters(jobs)
         emit(StageStarted(stage=STAGE, total=len(jobs)))
-        store = LayerStore(request.into)
-        known = _place(request, store, [job for job in jobs if not job.there], emit)
+        known = _place(request, [job for job in jobs if not job.there], emit)
         done = tuple(_activate(request, job, known) for job in jobs)
-        store.forget_others(_layers_here(request.into))
     emit(StageFinished(stage=STAGE, seconds=stopwatch() - began, items=len(done)))
     return done
-
-
-def _layers_here(into: Path) -> Iterable[str]:
-    return [layer for record in venvs_in(into).values() if not record.copied for layer in record.layers]
 
 
 def _job(request: UnpackRequest, archive: Archive) -> _Job:
@@ -125,6 +117,13 @@ def _job(request: UnpackRequest, archive: Archive) -> _Job:
     return _Job(archive=archive, own=own, path=path, link=link, record=record, there=there)
 
 
+def _check_interpreters(jobs: Sequence[_Job]) -> None:
+    """Look for the Python of each venv; where they all want one, it is asked once."""
+    wanted = {(job.own.executable, job.own.version): job.archive.runtime_packages for job in jobs}
+    for (executable, version), packages in wanted.items():
+        check_interpreter(executable, version, packages)
+
+
 def _previous(link: Path, path: Path, found: VenvRecord | None) -> str:
     """Return what is in use before ``path`` is; a venv that takes its own place has the one before that."""
     current = linked_to(link) or ""
@@ -139,30 +138,24 @@ def _name(text: str) -> str:
     return text
 
 
-def _place(request: UnpackRequest, store: LayerStore, jobs: Sequence[_Job], emit: Emit) -> frozenset[str]:
+def _place(request: UnpackRequest, jobs: Sequence[_Job], emit: Emit) -> frozenset[str]:
     """Make the venvs that are not there yet; return the layers that were here before."""
     if not jobs:
         return frozenset()
-    with ExitStack() as stack:
+    with ExitStack() as stack, _umask(0o022):
         trees = [stack.enter_context(files.unfinished_directory(job.path)) for job in jobs]
-        spare = stack.enter_context(files.unfinished_directory(store.root / "layers"))
+        # While they are empty.
+        extractions = [Extraction(tree, absolute=job.own.absolute) for job, tree in zip(jobs, trees, strict=True)]
         # 2
-        known = frozenset() if request.copy else _fetch_layers(request, store, jobs, spare)
-
-        def make(job: _Job, tree: Path) -> None:
-            # 3
-            tree.chmod(0o755)
-            _copy(job, tree) if request.copy else _link(job, store, tree)
-            job.record.save(tree)
-
-        _in_parallel(request.workers, make, list(zip(jobs, trees, strict=True)))
-        for job in jobs:
+        known = _copy(request, jobs, extractions) if request.copy else _share(request, jobs, trees)
+        # 3
+        for job, extraction in zip(jobs, extractions, strict=True):
+            _finish(job, extraction)
             emit(ItemFinished(stage=STAGE, item=job.path.name))
             emit(StageAdvanced(stage=STAGE))
         # 4
         files.sync_file_system(request.into)
         # 5
-        store.name_all()
         for job, tree in zip(jobs, trees, strict=True):
             files.recover_directory(job.path)
             files.take_place(tree, job.path)
@@ -170,49 +163,46 @@ def _place(request: UnpackRequest, store: LayerStore, jobs: Sequence[_Job], emit
     return known
 
 
-def _fetch_layers(request: UnpackRequest, store: LayerStore, jobs: Sequence[_Job], spare: Path) -> frozenset[str]:
-    wanted = {digest: (job.archive, place) for job in jobs for place, digest in enumerate(job.archive.layers)}
-    known = frozenset(digest for digest in wanted if store.has(digest))
-    missing = [(digest, *place) for digest, place in wanted.items() if digest not in known]
-
-    def fetch(digest: str, archive: Archive, place: int) -> None:
-        store.unpack(digest, archive.decoded(place), spare)
-
-    _in_parallel(request.workers, fetch, missing)
-    store.add((digest for digest, *_ in missing), spare)
-    return known
+def _share(request: UnpackRequest, jobs: Sequence[_Job], trees: Sequence[Path]) -> frozenset[str]:
+    having: dict[str, list[str]] = {}
+    for name, record in venvs_in(request.into).items():
+        for layer in () if record.copied else record.layers:
+            having.setdefault(layer, []).append(str(request.into / name))
+    fillings = [Filling(archive=job.archive, tree=str(tree)) for job, tree in zip(jobs, trees, strict=True)]
+    # The disk writes files while processors make links.
+    return fill(fillings, having, _workers(request), partial(files.sync_file_system, request.into))
 
 
-def _link(job: _Job, store: LayerStore, tree: Path) -> None:
-    # The tree is still empty, and stays without symbolic links until all files are there.
-    extraction = Extraction(tree, absolute=job.own.absolute)
-    made: set[str] = {""}
-    for digest in job.archive.layers:
-        store.link(digest, str(tree), made)
-    extraction.add(job.archive.decoded(job.archive.own))
+def _copy(request: UnpackRequest, jobs: Sequence[_Job], extractions: Sequence[Extraction]) -> frozenset[str]:
+    def copy(numbers: Iterator[int]) -> None:
+        for number in numbers:
+            archive = jobs[number].archive
+            for place in range(len(archive.layers)):
+                extractions[number].add(archive.decoded(place), place)
+
+    share_out(len(jobs), copy, _workers(request))
+    return frozenset()
+
+
+def _workers(request: UnpackRequest) -> int:
+    """Return how many processes to use: making files keeps one Python busy."""
+    return request.workers or len(os.sched_getaffinity(0))
+
+
+def _finish(job: _Job, extraction: Extraction) -> None:
+    extraction.root.chmod(0o755)
+    extraction.add(job.archive.decoded(job.archive.own), len(job.archive.layers))
     extraction.finish()
+    job.record.put(extraction.root)
 
 
-def _copy(job: _Job, tree: Path) -> None:
-    extraction = Extraction(tree, absolute=job.own.absolute)
-    for place in range(len(job.archive.layers) + 1):
-        extraction.add(job.archive.decoded(place), place)
-    extraction.finish()
-
-
-def _in_parallel(workers: int | None, action: Callable[..., None], arguments: Sequence[tuple[object, ...]]) -> None:
-    """Call ``action`` with each of ``arguments``: in processes, because making files keeps one Python busy."""
-    count = min(workers or len(os.sched_getaffinity(0)), len(arguments) // _WORTH)
-
-    def part(number: int) -> None:
-        for one in arguments[number::count]:
-            action(*one)
-
-    if count > 1:
-        in_processes([partial(part, number) for number in range(count)])
-    else:
-        for one in arguments:
-            action(*one)
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _activate(request: UnpackRequest, job: _Job, known: frozenset[str]) -> Unpacked:

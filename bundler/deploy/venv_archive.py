@@ -9,14 +9,16 @@ import hashlib
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from bundler.archive.frames import MAX_HEADER, content_size, decompress_frame, gather
 from bundler.archive.untar import members
-from bundler.bundle.reader import Bundle
 from bundler.deploy.frames_walk import read_range, walk_frames
 from bundler.errors import IntegrityError
-from bundler.model.contents import VenvEntry
+
+if TYPE_CHECKING:  # a host that fetches archives starts without it
+    from bundler.bundle.reader import Bundle
+    from bundler.model.contents import VenvEntry
 
 SUFFIX = ".tar.zst"
 #: The own frame and the end of the archive.
@@ -33,12 +35,13 @@ _COPY = "fetch it anew; if that does not help, the repo host has a damaged one: 
 class Archive:
     """``name``: of the directory that it becomes; ``open``: the bytes of a frame by its place, right only once read.
 
-    ``runtime_packages``: of the distribution, as far as they are known.
+    ``sizes``: of the frames as they lie there. ``runtime_packages``: of the distribution, as far as they are known.
     """
 
     name: str
     sha256: str
     frames: tuple[str, ...]
+    sizes: tuple[int, ...]
     open: Callable[[int], Iterator[bytes]]
     runtime_packages: tuple[str, ...] = ()
 
@@ -92,6 +95,7 @@ def file_archive(name: str, file: IO[bytes], sha256: str) -> Archive:
         name=name,
         sha256=sha256,
         frames=tuple(frame.sha256 for frame in walked),
+        sizes=tuple(frame.length for frame in walked),
         open=lambda place: read_range(handle, walked[place].offset, walked[place].length),
     )
 
@@ -109,6 +113,7 @@ def bundle_archive(bundle: Bundle, venv: VenvEntry) -> Archive:
         name=name,
         sha256=entry.sha256,
         frames=entry.blobs,
+        sizes=tuple(bundle.place(blob)[1].length for blob in entry.blobs),
         open=lambda place: bundle.stream_blob(entry.blobs[place]),
         runtime_packages=venv.runtime_packages,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bundler.errors import FormatError
+from bundler.errors import FormatError, IntegrityError
 from bundler.files import write
 from bundler.model.json_fields import load_json
 
@@ -31,7 +31,22 @@ class VenvRecord:
 
     def save(self, venv: Path) -> None:
         """Write it into ``venv``."""
-        write(venv / RECORD, json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True).encode() + b"\n")
+        write(venv / RECORD, self._bytes())
+
+    def put(self, tree: Path) -> None:
+        """Write it into a tree that is not finished; whoever finishes it makes that durable.
+
+        Raises:
+            IntegrityError: An archive has a file of that name.
+        """
+        try:
+            with (tree / RECORD).open("xb") as file:
+                file.write(self._bytes())
+        except FileExistsError as error:
+            raise IntegrityError(f"the archive has a file {RECORD}") from error
+
+    def _bytes(self) -> bytes:
+        return json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True).encode() + b"\n"
 
 
 def read_record(venv: Path) -> VenvRecord | None:

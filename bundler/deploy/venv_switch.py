@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from bundler import files
-from bundler.deploy.layer_store import remove_tree
 from bundler.deploy.venv_record import VenvRecord, read_record, venvs_in
 from bundler.errors import UnpackFailed
 
@@ -51,8 +50,15 @@ def forget_old(into: Path, venv: Path, link: Path, keep: int) -> tuple[str, ...]
     # What a rollback would go to goes last.
     others.sort(key=lambda name: name != active.previous)
     for name in others[keep:]:
-        remove_tree(into / name)
+        _remove(into / name)
     return tuple(others[keep:])
+
+
+def _remove(venv: Path) -> None:
+    """Remove a venv; a kill in the middle leaves it under an unfinished name only."""
+    doomed = files.partial_name(venv)
+    venv.rename(doomed)
+    files.remove(doomed)
 
 
 def roll_back(into: Path, name: str) -> Path:

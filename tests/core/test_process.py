@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from bundler import process as process_module
 from bundler.clock import pause, stopwatch
 from bundler.errors import CommandFailed, SpaceError, ToolMissing
-from bundler.process import Command, end_children, in_processes, redact, run, start, stop, tail, which
+from bundler.process import Command, end_children, in_processes, redact, run, share_out, start, stop, tail, which
 
 if TYPE_CHECKING:
     from tests.core.conftest import Terminal
@@ -307,6 +308,33 @@ def test_parts_run_in_processes_of_their_own(tmp_path: Path) -> None:
     pids = {(tmp_path / name).read_text() for name in "ab"}
     assert len(pids - {str(os.getpid())}) == 2
     assert raised.value.hint == "free some"
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 5000])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_numbers_are_shared_out(count: int, workers: int) -> None:
+    """Every number comes once, to any of the processes; what they return comes back."""
+    found = share_out(count, list, workers)
+
+    assert sorted(number for numbers in found for number in numbers) == list(range(count))
+    assert len(found) == max(1, min(count, workers))
+
+
+def test_what_one_process_raises_ends_the_others(tmp_path: Path) -> None:
+    """The others begin nothing more; what is done aside comes to its end."""
+
+    def work(numbers: Iterator[int]) -> None:
+        for number in numbers:
+            if number == 0:
+                raise SpaceError("full")
+            pause(0.01)
+            (tmp_path / f"{number}").touch()
+
+    with pytest.raises(SpaceError, match="full"):
+        share_out(1000, work, 2, (tmp_path / "aside").touch)
+
+    assert (tmp_path / "aside").exists()
+    assert len(list(tmp_path.iterdir())) < 1000
 
 
 def test_a_part_that_is_killed_is_an_error() -> None:

@@ -92,14 +92,16 @@ class Host:
         (self.archives / f"{name}.tar.zst.sha256").write_text(f"{digest}  {name}.tar.zst\n")
         return digest
 
-    def unpack(self, *names: str, keep: int = 2, copy: bool = False, link: str = "") -> tuple[Unpacked, ...]:
+    def unpack(
+        self, *names: str, keep: int = 2, copy: bool = False, link: str = "", workers: int = 1
+    ) -> tuple[Unpacked, ...]:
         opened = [(self.archives / f"{name}.tar.zst").open("rb") for name in names]
         try:
             archives = [
                 file_archive(name, file, (self.archives / f"{name}.tar.zst.sha256").read_text()[:64])
                 for name, file in zip(names, opened, strict=True)
             ]
-            request = UnpackRequest(into=self.venvs, keep=keep, copy=copy, link=link, workers=1)
+            request = UnpackRequest(into=self.venvs, keep=keep, copy=copy, link=link, workers=workers)
             return unpack(request, archives)
         finally:
             for file in opened:

@@ -111,7 +111,7 @@ def test_from_a_repo_host(served: Path, tmp_path: Path) -> None:
     assert tree(plain) == tree(tmp_path / "v" / "web-1")
     assert found["venvs"][0]["changed"]
     assert fact.read_text() == "[web]\nvenv_tag = 1\n"
-    assert not list((tmp_path / "v" / ".layers").glob("download-*"))
+    assert not list((tmp_path / "v" / ".bundle-install").glob("download-*"))
 
 
 @pytest.mark.sshd

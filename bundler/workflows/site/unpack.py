@@ -10,25 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.bundle.driver import feed_contents, feed_trusted
-from bundler.bundle.layout import NAMESPACE, SUMS
-from bundler.bundle.medium import open_medium
-from bundler.bundle.reader import Bundle
-from bundler.bundle.verification import Verification
-from bundler.deploy.download import download, fetch_text
 from bundler.deploy.facts import Fact, write_fact
-from bundler.deploy.layer_store import LAYERS
 from bundler.deploy.places import Places
-from bundler.deploy.unpack import Unpacked, UnpackRequest, unpack
-from bundler.deploy.venv_archive import SUFFIX, Archive, bundle_archive, file_archive
+from bundler.deploy.unpack import BESIDE, Unpacked, UnpackRequest, unpack
+from bundler.deploy.venv_archive import SUFFIX, Archive, file_archive
 from bundler.deploy.venv_switch import roll_back
 from bundler.errors import UsageError
 from bundler.events import Emit, Warned, ignore
 from bundler.files import make_directory
-from bundler.model.contents import Contents, VenvEntry
-from bundler.signing.allowed_signers import MAX_SIZE, parse_allowed_signers
-from bundler.signing.check import make_judge
-from bundler.signing.trust import Policy
+from bundler.model.sums import OWN
 
 #: Where OpenStack-Ansible has its venvs.
 VENVS = Path("/openstack/venvs")
@@ -69,7 +59,9 @@ def put_venvs(request: VenvsRequest, emit: Emit = ignore) -> tuple[Unpacked, ...
     _check(request)
     with ExitStack() as stack:
         if _is_bundle(request.source):
-            into, archives = stack.enter_context(_from_bundle(request))
+            from bundler.workflows.site.unpack_bundle import venvs_of  # noqa: PLC0415  # most hosts have archives
+
+            into, archives = stack.enter_context(venvs_of(request))
         else:
             into = request.into or VENVS
             archives = stack.enter_context(_from_archives(request, into, emit))
@@ -108,52 +100,11 @@ def _check(request: VenvsRequest) -> None:
 
 
 def _is_bundle(source: str) -> bool:
-    return not _is_url(source) and (Path(source).is_file() or (Path(source) / SUMS).is_file())
+    return not _is_url(source) and (Path(source).is_file() or (Path(source) / OWN).is_file())
 
 
 def _is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
-
-
-@contextlib.contextmanager
-def _from_bundle(request: VenvsRequest) -> Iterator[tuple[Path, list[Archive]]]:
-    """Yield where a bundle's venvs belong, and their archives; blobs are checked as they are read."""
-    policy = _policy(request)
-    verification = Verification()
-    with open_medium(Path(request.source)) as medium:
-        feed_trusted(verification, medium, policy, make_judge(policy))
-        contents, _ = feed_contents(verification, medium)
-        bundle = Bundle(medium, contents, verification.digest)
-        venvs = [_venv(contents, name, request.target) for name in request.venvs]
-        places = {Path(venv.install_path).parent for venv in venvs}
-        if request.into is None and len(places) > 1:
-            raise UsageError("these venvs belong into several directories", hint="unpack them one by one")
-        yield request.into or places.pop(), [bundle_archive(bundle, venv) for venv in venvs]
-
-
-def _policy(request: VenvsRequest) -> Policy:
-    if request.allowed_signers is None:
-        from bundler.deploy.trust_store import TrustStore  # noqa: PLC0415  # a host with no trust does not need it
-
-        return TrustStore(request.places).policy()
-    with request.allowed_signers.open("rb") as file:
-        signers = parse_allowed_signers(file.read(MAX_SIZE + 1), str(request.allowed_signers))
-    return Policy(signers=signers, namespace=NAMESPACE, threshold=1)
-
-
-def _venv(contents: Contents, name: str, target: str) -> VenvEntry:
-    """Return the one venv called so; the name of its archive is as good."""
-    targets = [one.name for one in contents.targets]
-    if target not in (targets if len(targets) > 1 else ["", *targets]):
-        raise UsageError(
-            "for which target?" if not target else f"the bundle is not for {target}",
-            hint=f"--target, one of: {', '.join(targets)}",
-        )
-    venvs = [venv for venv in contents.venvs if venv.target == (target or targets[0])]
-    for venv in venvs:
-        if name in (venv.name, Path(venv.archive).name.removesuffix(SUFFIX)):
-            return venv
-    raise UsageError(f"the bundle has no venv {name!r}", hint=f"there are: {', '.join(one.name for one in venvs)}")
 
 
 @contextlib.contextmanager
@@ -187,7 +138,9 @@ def _from_archives(request: VenvsRequest, into: Path, emit: Emit) -> Iterator[li
 
 
 def _fetched(url: str, into: Path, digest: str) -> Path:
-    path = into / LAYERS / f"download-{digest}"
+    from bundler.deploy.download import download  # noqa: PLC0415  # an HTTP client takes long to start
+
+    path = into / BESIDE / f"download-{digest}"
     make_directory(path.parent)
     download(url, path)
     return path
@@ -203,6 +156,8 @@ def _beside(source: str, name: str, emit: Emit) -> str:
     )
     file = f"{name}{SUFFIX}.sha256"
     if _is_url(source):
+        from bundler.deploy.download import fetch_text  # noqa: PLC0415  # as below
+
         data = fetch_text(f"{source.rstrip('/')}/{file}", _MAX_SUM)
     else:
         try:
