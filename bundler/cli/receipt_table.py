@@ -16,6 +16,9 @@ def render_receipt(output: Output, receipt: Receipt) -> None:
         output.table("", ("host", "", "bundle", "since"), sorted(rows))
     else:
         output.out("  no host has been given anything")
+    for host_receipt in receipt.signed:
+        said = ", ".join(f"{bundle} {state}" for bundle, state in host_receipt.releases) or "nothing"
+        output.out(f"  {host_receipt.name} itself says, signed with its host key: {said}")
     for line, highest in receipt.sequences.items():
         output.out(f"  newest accepted: {line}-{highest.sequence}")
     output.out(f"  log: {receipt.records} records, head {receipt.head}")

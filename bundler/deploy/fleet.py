@@ -16,6 +16,7 @@ from bundler.deploy.places import Places
 from bundler.deploy.plan import is_away
 from bundler.deploy.session import Session
 from bundler.deploy.site_file import read_site
+from bundler.deploy.trust_store import TrustStore
 from bundler.errors import BundlerError, DeployError, HostUnreachable, UsageError
 from bundler.events import (
     Emit,
@@ -54,14 +55,20 @@ class Answer(Generic[T]):
 
 @final
 class Fleet:
-    """The repo hosts of a site, or some of them. A context manager: leaving it ends all connections."""
+    """The repo hosts of a site, or some of them. A context manager: leaving it ends all connections.
 
-    def __init__(self, site: Site, hosts: Sequence[RepoHost], emit: Emit = ignore) -> None:
+    ``distrusted``: what each of them is told to trust less (:meth:`TrustStore.distrusted`).
+    """
+
+    def __init__(
+        self, site: Site, hosts: Sequence[RepoHost], emit: Emit = ignore, distrusted: Sequence[str] = ()
+    ) -> None:
         self._emit = emit
+        self._distrusted = tuple(distrusted)
         self._stop = threading.Event()
         self._site = site
         self._limiter = Limiter(site.limits.bandwidth)
-        self.sessions = tuple(Session(host, site, self._limiter, self._stop) for host in hosts)
+        self.sessions = tuple(map(self._session, hosts))
 
     def __enter__(self) -> Fleet:
         return self
@@ -89,7 +96,10 @@ class Fleet:
     def spare(self, name: str) -> Session:
         """Return another session with the host called ``name``, for a thread of its own; the caller closes it."""
         host = next(session.host for session in self.sessions if session.host.name == name)
-        return Session(host, self._site, self._limiter, self._stop)
+        return self._session(host)
+
+    def _session(self, host: RepoHost) -> Session:
+        return Session(host, self._site, self._limiter, self._stop, self._distrusted)
 
     def each(
         self, action: Callable[[Session], T], sessions: Sequence[Session], *, stage: str
@@ -162,7 +172,7 @@ def open_fleet(places: Places, names: Sequence[str], emit: Emit = ignore) -> Ite
         UsageError: There is no such host.
     """
     site = read_site(places)
-    with Fleet(site, choose_hosts(site, names), emit) as fleet:
+    with Fleet(site, choose_hosts(site, names), emit, TrustStore(places).distrusted()) as fleet:
         yield site, fleet
 
 

@@ -51,8 +51,8 @@ class Look:
 class HostPlan:
     """What happens to one host. ``writer``: the host of its shared root that writes for it, empty if it does itself.
 
-    ``wanted``: the digests of all its blobs, of which ``missing`` are to be sent; ``send``, ``have`` and ``resume``
-    are bytes: to be sent, there already, and there from a cut transfer.
+    ``wanted``: the digests of all its blobs, of which ``missing`` are to be sent and ``copied`` lie there twice for a
+    while; ``send``, ``have`` and ``resume`` are bytes: to be sent, there already, and there from a cut transfer.
     ``active``: the release of this line that is served now; ``ready``: ours is admitted there already;
     ``current``: it is served already.
     """
@@ -63,6 +63,7 @@ class HostPlan:
     lacking: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
     missing: int = 0
+    copied: int = 0
     files: int = 0
     send: int = 0
     have: int = 0
@@ -209,6 +210,10 @@ def _with_work(plan: HostPlan, incoming: Incoming, look: Look, retention: Retent
     missing = () if plan.ready else tuple(digest for digest in wanted if digest not in blobs.complete)
     resume = sum(min(blobs.partial.get(digest, 0), sizes.get(digest, 0)) for digest in missing)
     send = sum(sizes.get(digest, 0) for digest in missing) - resume
+    # In separate hands what was pushed is copied into the store: for a while it is there twice.
+    coming = {*missing, *blobs.inbox}
+    copied = [digest for digest in wanted if digest in coming] if look.host.admit else []
+    twice = sum(sizes.get(digest, 0) + _BLOCK for digest in copied)
     plan = dataclasses.replace(
         plan,
         files=len(files),
@@ -217,7 +222,8 @@ def _with_work(plan: HostPlan, incoming: Incoming, look: Look, retention: Retent
         resume=resume,
         send=send,
         have=sum(sizes.get(digest, blobs.complete.get(digest, 0)) for digest in wanted) - send - resume,
-        needed=0 if plan.ready else send + _assembled(files) + _BLOCK * len(missing),
+        copied=0 if plan.ready else len(copied),
+        needed=0 if plan.ready else send + _assembled(files) + _BLOCK * len(missing) + twice,
         pruned=surplus(facts.releases, incoming.line, retention, active=incoming.contents.id),
     )
     return dataclasses.replace(plan, problems=tuple(_problems(plan, incoming, look.host, facts)))
@@ -279,7 +285,7 @@ def _room(plan: HostPlan, facts: HostFacts, host: RepoHost) -> Iterator[Problem]
             hint="bundle-install prune frees some",
         )
     # Blobs, files, directories and one view.
-    inodes = 2 * (plan.files + plan.missing) + 100
+    inodes = 2 * (plan.files + plan.missing) + plan.copied + 100
     if 0 < facts.inodes < inodes:
         yield Problem(
             where=host.name,

@@ -1,4 +1,7 @@
-"""Receipts: put together from what this site recorded, without asking any host; signed with its own host key."""
+"""Receipts: put together from what this site recorded, without asking any host; signed with its own host key.
+
+What hosts say themselves may come with it (:mod:`bundler.deploy.host_receipts`).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from bundler.files import make_directory, sha256_of, write
 from bundler.model.site_receipt import (
     MAX_RECEIPT,
     HeldBundle,
+    HostReceipt,
     HostState,
     Receipt,
     Sequence,
@@ -87,8 +91,8 @@ def trust_version(places: Places) -> int:
     return max((int(match[1]) for match in found if match), default=0)
 
 
-def make_receipt(site: str, places: Places) -> Receipt:
-    """Return what ``site`` has now, as far as it recorded it."""
+def make_receipt(site: str, places: Places, signed: tuple[HostReceipt, ...] = ()) -> Receipt:
+    """Return what ``site`` has now, as far as it recorded it, and what its hosts say themselves."""
     state = read_state(places)
     records, head = AuditLog(places.log).position()
     return Receipt(
@@ -103,6 +107,7 @@ def make_receipt(site: str, places: Places) -> Receipt:
             line: Sequence(epoch=seen.epoch, sequence=seen.sequence, digest=seen.digest)
             for line, seen in sorted(state.seen.items())
         },
+        signed=signed,
     )
 
 

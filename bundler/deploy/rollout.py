@@ -18,6 +18,7 @@ from bundler.deploy.outcome import Outcome, within_gate
 from bundler.deploy.plan import Incoming, Look, Plan, active_release, admitted, make_plan
 from bundler.deploy.push import outgoing, signed_files
 from bundler.deploy.session import Session
+from bundler.deploy.signed_part import signed_differences
 from bundler.errors import HostRefused
 from bundler.events import Emit, StageAdvanced, StageFinished, StageStarted, Warned, ignore
 from bundler.model.site import Site
@@ -32,10 +33,14 @@ Note = Callable[[str, Outcome], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A staged bundle, what is known of it, and the trust documents (version, files) by which hosts judge it."""
+    """A staged bundle, what is known of it, and the trust documents (version, files) by which hosts judge it.
+
+    ``known``: digests of its list and signatures, by name.
+    """
 
     bundle: Bundle
     incoming: Incoming
+    known: Mapping[str, str]
     containers: tuple[tuple[int, Mapping[str, bytes]], ...]
 
 
@@ -123,16 +128,19 @@ class Rollout:
         self._activated(self._fleet.stage("visible", see, self._watchers()))
 
     def take_back(self) -> None:
-        """Let the hosts that this run switched serve again what they served before."""
+        """Let the hosts that this run switched serve again what they served before, be it nothing of this line."""
 
         def back(session: Session) -> str:
             name = session.host.name
-            active = releases.rollback(session.admit, self._plan.line, self._plans[name].active)
+            active = self._plans[name].active
+            if active:
+                releases.rollback(session.admit, self._plan.line, active)
+            else:
+                releases.deactivate(session.admit, self._plan.line, self._plan.id)
             self._write_down("rolled back", name, active=active)
             return active
 
-        names = [name for name in self._writers("activated") if self._plans[name].active]
-        for answer in self._fleet.stage("rollback", back, names):
+        for answer in self._fleet.stage("rollback", back, self._writers("activated")):
             if answer.error is None:
                 self._set(answer.host.name, state="rolled back", active=answer.value)
             else:
@@ -164,6 +172,7 @@ class Rollout:
         if newer:
             intake.send_trust(session.push, newer, session.admit)
         if admitted(incoming, facts, plan.targets) is not None:
+            self._mend_signed(session)
             return 0
         there = intake.blobs(session.push)
         missing = [digest for digest in plan.wanted if digest not in there.complete]
@@ -179,6 +188,15 @@ class Rollout:
         intake.send_blobs(session.push, bundle_id, outgoing(release.bundle, missing, there.partial), progress)
         intake.admit(session.admit, bundle_id, plan.targets)
         return sent
+
+    def _mend_signed(self, session: Session) -> None:
+        """Send the signed part of a release that a host has again where it is damaged, or lacks a signature."""
+        bundle, bundle_id = self._release.bundle, self._plan.id
+        part = releases.vouch(session.admit, bundle_id)
+        if signed_differences(bundle_id, part, self._release.known):
+            plan = self._plans[session.host.name]
+            intake.send_signed(session.push, bundle_id, signed_files(bundle, plan.targets))
+            releases.restore_signed(session.admit, bundle_id)
 
     def _activated(self, answers: Iterable[Answer[None]]) -> None:
         for answer in answers:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 from bundler.deploy.plan import is_away
 from bundler.errors import BundlerError, Busy
 from bundler.model.site import RepoHost, Site
+from bundler.repohost import releases
 from bundler.repohost.wire import Wire, WireOptions, open_wire
 from bundler.transport.drivers import connect
 from bundler.transport.limiter import Limiter
@@ -25,11 +26,19 @@ _random = random.SystemRandom().random
 class Session:
     """A host that is talked to. Connections open when they are first needed. One thread at a time uses it."""
 
-    def __init__(self, host: RepoHost, site: Site, limiter: Limiter, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        host: RepoHost,
+        site: Site,
+        limiter: Limiter,
+        stop: threading.Event,
+        distrusted: Sequence[str] = (),
+    ) -> None:
         self.host = host
         self._site = site
         self._limiter = limiter
         self._stop = stop
+        self._distrusted = distrusted
         self._transports: dict[Role, Transport] = {}
         self._wires: dict[Role, Wire] = {}
         self._met = False
@@ -98,8 +107,12 @@ class Session:
             transport = self._transports[role] = connect(
                 self._endpoint(role), self.host.transport, self._site.ssh, self._limiter
             )
-            self._wires[role] = open_wire(transport, self._options(role))
+            wire = open_wire(transport, self._options(role))
             self._met = True
+            # Whoever judges hears first what counts less here than by its own trust.
+            if self._distrusted and (role == "admit" or not self.host.admit):
+                releases.distrust(wire, self._distrusted)
+            self._wires[role] = wire
         return self._wires[role]
 
     def _endpoint(self, role: Role) -> Endpoint:

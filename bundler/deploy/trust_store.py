@@ -20,6 +20,7 @@ from bundler.model.contents import MAX_SIGNATURE, MAX_SUMS
 from bundler.model.trust import TRUST_FILES, Distrust, TrustDocument, trust_directory
 from bundler.model.trust_json import MAX_TRUST_JSON, format_distrust, parse_distrust
 from bundler.signing.chain import advance, bootstrap, bundle_policy, check_quorum, read_document
+from bundler.signing.keys import parse_public_key
 from bundler.signing.trust import Policy
 
 _DIRECTORY = re.compile(r"trust-(?!0000)([0-9]{4})")
@@ -188,6 +189,23 @@ class TrustStore:
         """Return every accepted version and its files, oldest first: what a repo host is handed."""
         return tuple(
             (version, read_container(path)) for version, path in sorted(versions_in(self._places.trust).items())
+        )
+
+    def distrusted(self) -> tuple[str, ...]:
+        """Return what the site distrusts by itself, as a repo host is told it: keys as their base64.
+
+        Keys that no accepted document knows are left out: nobody trusts them.
+        """
+        distrust = self._distrust()
+        keys: set[str] = set()
+        if distrust.keys:
+            documents = (read_document(files) for _, files in self.containers())
+            known = {key for one in documents for signer in one.signers for key in signer.keys}
+            keys = {key.split()[1] for key in known if parse_public_key(key).fingerprint in distrust.keys}
+        return (
+            *(f"signer:{name}" for name in distrust.signers),
+            *(f"key:{key}" for key in sorted(keys)),
+            *(f"bundle:{digest}" for digest in distrust.bundles),
         )
 
     def _keep(self, document: TrustDocument, files: Mapping[str, bytes]) -> None:

@@ -1,5 +1,7 @@
 """A receipt: what a site says it has, signed with its deployment host's key, for the way home.
 
+It may hold what repo hosts say themselves, as each of them signed it with its own host key.
+
 One JSON document; the signature is over its bytes as they are, namespace ``receipt@offline``, in ``<file>.sig``.
 """
 
@@ -20,6 +22,8 @@ _SITE = re.compile(SITE_NAME)
 _HOST = re.compile(HOST_NAME)
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _LINE = re.compile(r"[a-z0-9][A-Za-z0-9._+-]{0,159}")
+#: ``release <id> <state> <digest>``
+_RELEASE_WORDS = 4
 _NO_DIGEST = re.compile(r"|[0-9a-f]{64}")
 
 
@@ -42,6 +46,31 @@ class HostState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostReceipt:
+    """What a repo host says that it has, and its signature over that (namespace ``receipt@offline``), by lines."""
+
+    name: str
+    lines: tuple[str, ...]
+    signature: tuple[str, ...]
+
+    @property
+    def text(self) -> bytes:
+        """Return the bytes that were signed."""
+        return "".join(f"{line}\n" for line in self.lines).encode()
+
+    @property
+    def armored(self) -> bytes:
+        """Return the signature as ssh-keygen has it."""
+        return "".join(f"{line}\n" for line in self.signature).encode()
+
+    @property
+    def releases(self) -> tuple[tuple[str, str], ...]:
+        """Return the bundles that it has, each with its state."""
+        rows = (line.split(" ") for line in self.lines if line.startswith("release "))
+        return tuple((row[1], row[2]) for row in rows if len(row) == _RELEASE_WORDS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sequence:
     """The highest bundle of a line that the site accepted."""
 
@@ -52,7 +81,10 @@ class Sequence:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """``records`` and ``head``: number and digest of the log's last record. ``trust_version`` 0: no trust yet."""
+    """``records`` and ``head``: number and digest of the log's last record. ``trust_version`` 0: no trust yet.
+
+    ``signed``: what hosts say themselves, where they were asked.
+    """
 
     site: str
     time: str
@@ -62,6 +94,7 @@ class Receipt:
     head: str
     hosts: tuple[HostState, ...] = ()
     sequences: Mapping[str, Sequence] = field(default_factory=dict)
+    signed: tuple[HostReceipt, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -95,6 +128,8 @@ def parse_receipt(data: bytes, what: str) -> Receipt:
         head=top.node("head").digest(),
         hosts=top.node("hosts").each(_host),
         sequences={_line(line): _sequence(sequences.node(line)) for line in sequences.values},
+        # Receipts of earlier versions have none.
+        signed=top.node("signed", []).each(_signed),
     )
 
 
@@ -110,6 +145,15 @@ def _host(node: Node) -> HostState:
         name=fields.node("name").text(_HOST),
         active=fields.node("active").each(_held),
         staged=fields.node("staged").each(_held),
+    )
+
+
+def _signed(node: Node) -> HostReceipt:
+    fields = node.fields()
+    return HostReceipt(
+        name=fields.node("name").text(_HOST),
+        lines=fields.node("lines").each(Node.text),
+        signature=fields.node("signature").each(Node.text),
     )
 
 

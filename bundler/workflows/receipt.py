@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler.errors import FormatError, Problem, SignatureRefused, UsageError
@@ -27,10 +28,15 @@ class ReceiptCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedReceipt:
-    """A receipt that a believed key signed; ``signer`` is what the file calls the owner of the key."""
+    """A receipt that a believed key signed; ``signer`` is what the file calls the owner of the key.
+
+    ``hosts``: name of a repo host → whose key signed what it says itself, empty where the file has no such key; then
+    there is only the site's word that it has checked it.
+    """
 
     receipt: Receipt
     signer: str
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_receipt(request: ReceiptCheck) -> CheckedReceipt:
@@ -45,7 +51,8 @@ def check_receipt(request: ReceiptCheck) -> CheckedReceipt:
     data = _bytes(request.receipt, MAX_RECEIPT)
     signature = request.receipt.with_name(request.receipt.name + ".sig")
     policy = Policy(signers=signers, namespace=RECEIPT_NAMESPACE)
-    verdict = make_judge(policy)(data, signature.name, _bytes(signature, MAX_SIGNATURE))
+    judge = make_judge(policy)
+    verdict = judge(data, signature.name, _bytes(signature, MAX_SIGNATURE))
     principal = count(policy, [verdict]).signers[0]
     receipt = parse_receipt(data, request.receipt.name)
     if request.allowed_signers is not None and principal != receipt.site:
@@ -53,7 +60,11 @@ def check_receipt(request: ReceiptCheck) -> CheckedReceipt:
             f"{request.receipt.name} speaks for site {receipt.site}, but is signed by {principal}",
             hint="the name in allowed_signers is the name of the site",
         )
-    return CheckedReceipt(receipt=receipt, signer=names.get(principal, principal))
+    hosts = {}
+    for one in receipt.signed:
+        whose = judge(one.text, one.name, one.armored).principal
+        hosts[one.name] = names.get(whose, whose)
+    return CheckedReceipt(receipt=receipt, signer=names.get(principal, principal), hosts=hosts)
 
 
 def _believed(request: ReceiptCheck) -> tuple[tuple[AllowedSigner, ...], dict[str, str]]:

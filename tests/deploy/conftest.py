@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundles import Keys, installer, keys
+from tests.bundles import Keys, Sample, installer, keys, make_sample
 from tests.deploy.scene import Scene, Wires
 
 __all__ = ["installer", "keys"]
@@ -15,6 +15,16 @@ __all__ = ["installer", "keys"]
 @pytest.fixture
 def scene(tmp_path: Path, keys: Keys, installer: Path) -> Scene:
     return Scene(tmp_path, keys, installer)
+
+
+@pytest.fixture
+def applied(scene: Scene) -> tuple[Sample, Sample]:
+    """Return what two hosts, a and b, had and have: they went from release 1 to release 2."""
+    samples = make_sample(1), make_sample(2)
+    scene.site(scene.local("a"), scene.local("b"))
+    for sequence, sample in enumerate(samples, 1):
+        scene.apply(scene.bundle(sequence, sample)).require_success()
+    return samples
 
 
 @pytest.fixture

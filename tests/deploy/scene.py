@@ -64,8 +64,15 @@ class Scene:
     def root(self, name: str) -> Path:
         return self.base / "hosts" / name
 
-    def trust(self, version: int, **changes: Any) -> None:
-        """Let the site take a trust document: carol is root, alice signs bundles."""
+    def trust(
+        self,
+        version: int,
+        *,
+        more: Sequence[TrustedSigner] = (),
+        only: Sequence[TrustedSigner] = (),
+        **changes: Any,
+    ) -> None:
+        """Let the site take a trust document: carol is root, alice and ``more`` sign bundles, or ``only`` others."""
         key = self.base / "carol"
         if not key.exists():
             sshkeygen.generate(key, "carol")
@@ -73,7 +80,10 @@ class Scene:
             version=version,
             signers=(
                 TrustedSigner(name="carol", role="root", keys=(public(key),)),
-                TrustedSigner(name="alice", role="bundle", keys=(public(self.keys.key("alice")),)),
+                *(
+                    only
+                    or (TrustedSigner(name="alice", role="bundle", keys=(public(self.keys.key("alice")),)), *more)
+                ),
             ),
             **changes,
         )

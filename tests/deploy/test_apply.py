@@ -15,7 +15,9 @@ from bundler.deploy.receipts import known_hosts_state
 from bundler.deploy.rollout import Rollout
 from bundler.deploy.state import hold, read_state
 from bundler.errors import Busy, FleetStopped, InterruptedByUser, PartlyApplied, PlanRefused, SequenceRefused
+from bundler.events import Event, Warned
 from bundler.workflows.site.apply import ApplyRequest, apply
+from bundler.workflows.site.plan import PlanRequest, plan
 from tests.bundles import DEBIAN, Sample, digest_of, make_sample
 from tests.deploy.scene import LINE, Scene, Wires, states
 
@@ -246,6 +248,53 @@ def test_activation_that_fails_on_too_many_is_taken_back(scene: Scene, monkeypat
     assert scene.serves("a", old)
     with pytest.raises(FleetStopped, match="taken back on 1"):
         applied.require_success()
+
+
+def test_a_first_activation_that_fails_on_too_many_is_taken_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that served nothing before serves nothing again; log and rerun know it, and nothing is sent twice."""
+    sample = make_sample(1)
+    scene.site(scene.local("a"), scene.local("b"))
+    bundle = scene.bundle(1, sample)
+    views = scene.root("b") / ".bundles" / "views"
+
+    with monkeypatch.context() as patch:
+        _spoil_before_activation(patch, lambda: views.write_text("in the way"))
+        applied = scene.apply(bundle)
+    after = [path.name for path in scene.root("a").iterdir()]
+    known = known_hosts_state(scene.places)
+    views.unlink()
+    again = scene.apply(bundle)
+
+    assert states(applied) == {"a": "rolled back", "b": "failed"}
+    assert [one.active for one in applied.outcomes] == ["", ""]
+    with pytest.raises(FleetStopped, match="taken back on 1"):
+        applied.require_success()
+    assert after == [".bundles"]
+    assert {host.name: host.active for host in known} == {"a": ()}
+    assert {one.host: (one.state, one.sent) for one in again.outcomes} == {
+        "a": ("activated", 0),
+        "b": ("activated", 0),
+    }
+    assert all(scene.serves(name, sample) for name in "ab")
+
+
+def test_a_single_signer_is_told_of_each_time(scene: Scene) -> None:
+    """One signer of one is allowed, and said at every plan and apply, not once."""
+    bundle = scene.bundle(1)
+    scene.site(scene.local("a"))
+    told: list[Event] = []
+
+    for _ in range(2):
+        plan(PlanRequest(media=(bundle,), places=scene.places), told.append)
+        scene.apply(bundle, told.append)
+
+    singles = [one.message for one in told if isinstance(one, Warned) and "single signer" in one.message]
+    assert len(singles) == 4
+    assert all("alice alone vouches for it" in one for one in singles)
+    records = [one.facts for one in AuditLog(scene.places.log).records() if one.event == "verified"]
+    assert [one["single_signer"] for one in records] == [True] * 4
 
 
 def _spoil_before_activation(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:

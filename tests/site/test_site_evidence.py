@@ -133,7 +133,7 @@ def test_an_edited_line_is_named(told: Places) -> None:
 
 def test_a_log_that_was_cut_after_a_receipt_is_found(told: Places, host_key: Path) -> None:
     """The receipt knows more records than the log has."""
-    _, (path,) = write_receipt(ReceiptRequest(places=told, key=host_key))
+    (path,) = write_receipt(ReceiptRequest(places=told, key=host_key)).files
     lines = told.log.read_bytes().splitlines(keepends=True)
     told.log.write_bytes(b"".join(lines[:-2]))
 

@@ -42,7 +42,7 @@ def receipt(places: Places, host_key: Path) -> Path:
     record_bundle(places, line="a-1", epoch=0, sequence=5, digest=DIGEST, floor=0, created=7)
     log(places, "staged", "repo1", "a-1-5")
     log(places, "activated", "repo1", "a-1-5")
-    return write_receipt(ReceiptRequest(places=places, key=host_key))[1][0]
+    return write_receipt(ReceiptRequest(places=places, key=host_key)).files[0]
 
 
 @pytest.fixture

@@ -36,10 +36,14 @@ def command() -> None:
 def check(output: Output, file: Path, known_hosts: Path | None, allowed_signers: Path | None) -> None:
     """Check the signature of the receipt FILE and show what each host of its site has."""
     checked = check_receipt(ReceiptCheck(receipt=file, known_hosts=known_hosts, allowed_signers=allowed_signers))
-    value = {**asdict(checked.receipt), "signer": checked.signer}
+    value = {**asdict(checked.receipt), "signer": checked.signer, "signed_by": dict(checked.hosts)}
 
     def render() -> None:
         output.out(f"{file.name}: signed by {checked.signer}")
         render_receipt(output, checked.receipt)
+        for name, whose in checked.hosts.items():
+            output.out(
+                f"  {name}: signed with the key of {whose}" if whose else f"  {name}: its key is not known here"
+            )
 
     output.show(value, render)

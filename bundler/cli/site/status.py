@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from bundler.cli.stages import human_size
 from bundler.clock import iso
 from bundler.deploy.fleet import require_all
 from bundler.deploy.outcome import reason
+from bundler.deploy.peers import Astray
 from bundler.deploy.places import Places
 from bundler.repohost.port import HostFacts
 from bundler.workflows.site.status import Status, status
@@ -26,7 +28,8 @@ from bundler.workflows.site.status import Status, status
 def command(output: Output, /, places: Places, hosts: tuple[str, ...]) -> None:
     """Say what every repo host serves, what it could go back to, what is proved and waits, and its last check.
 
-    Nothing is read but lists: `bundle-install check` reads every file. Exit status 80: a host does not answer.
+    A host that serves another release of a line than most hosts with its targets is marked (*). Nothing is read but
+    lists: `bundle-install check` reads every file. Exit status 80: a host does not answer.
     """
     found = status(places, hosts, output.emit)
     output.show(_value(found), lambda: _show(output, found))
@@ -41,6 +44,10 @@ def _value(found: Status) -> dict[str, Any]:
                 "error": error_value(one.error),
                 "checked": found.checks[one.host.name].time if one.host.name in found.checks else None,
                 "differences": found.checks[one.host.name].differences if one.host.name in found.checks else None,
+                "astray": [
+                    {"line": odd.line, "active": odd.active, "peers": dict(odd.peers)}
+                    for odd in found.astray.get(one.host.name, ())
+                ],
                 **(_facts_value(one.value) if one.value else {}),
             }
             for one in found.hosts
@@ -78,24 +85,36 @@ def _show(output: Output, found: Status) -> None:
             rows.append((name, "", "", "", "", "", "", "", reason(name, one.error)))
             continue
         facts = one.value
+        odd = {one.line: one for one in found.astray.get(name, ())}
         rows += [
             (
                 name,
                 line,
-                *_columns(facts, line),
+                *_columns(facts, line, mark="*" * (line in odd)),
                 str(facts.trust),
                 human_size(facts.free),
                 drift,
-                f"{facts.holder} works there" * bool(facts.holder),
+                "; ".join(_notes(facts, odd.get(line))),
             )
-            for line in sorted({release.line for release in facts.releases}) or [""]
+            for line in sorted({*odd, *(release.line for release in facts.releases)}) or [""]
         ]
     columns = ("host", "line", "active", "previous", "staged", "#trust", "#free", "last check", "note")
     output.table("", *drop_empty(columns, rows))
 
 
-def _columns(facts: HostFacts, line: str) -> tuple[str, str, str]:
+def _notes(facts: HostFacts, odd: Astray | None) -> Iterator[str]:
+    if facts.holder:
+        yield f"{facts.holder} works there"
+    if odd is not None:
+        peers = (
+            f"{count} of its peers {'serves' if count == 1 else 'serve'} {release.rpartition('-')[2] or 'nothing'}"
+            for release, count in odd.peers
+        )
+        yield ", ".join(peers)
+
+
+def _columns(facts: HostFacts, line: str, *, mark: str) -> tuple[str, str, str]:
     def ids(state: str) -> str:
         return " ".join(one.id.rpartition("-")[2] for one in facts.releases if (one.line, one.state) == (line, state))
 
-    return ids("active") or "-", ids("previous"), ids("staged")
+    return f"{ids('active') or '-'}{mark}", ids("previous"), ids("staged")

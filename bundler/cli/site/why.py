@@ -25,11 +25,15 @@ from bundler.workflows.site.why import Origin, Why, WhyRequest, why
 def command(output: Output, /, package: str, places: Places, hosts: tuple[str, ...], venv: str) -> None:
     """Say which bundle, lock, layers, source and signers brought PACKAGE, and which repo hosts serve it.
 
-    For a host that does not serve it, say why: not in the release, another target, proved but not activated, …
+    For a host that does not serve it, say why: not in the release, another target, proved but not activated, … That
+    no release has it is an answer too, with exit status 0; in JSON, `origins` is empty then.
     """
     found = why(WhyRequest(places=places, package=package, hosts=hosts, venv=venv), output.emit)
     value = {
         "package": found.package,
+        "releases": list(found.releases),
+        "venvs": list(found.venvs),
+        "near": list(found.near),
         "origins": [_value(one) for one in found.origins],
         "hosts": [
             {"host": one.host, "serves": list(one.serves), "reasons": list(one.reasons)} for one in found.hosts
@@ -57,6 +61,24 @@ def _value(origin: Origin) -> dict[str, Any]:
 
 
 def _show(output: Output, found: Why) -> None:
+    if found.origins:
+        _show_origins(output, found)
+    else:
+        output.out(_nowhere(found))
+    columns = ("host", "serves it in", "why not")
+    hosts = [(one.host, " ".join(one.serves), "; ".join(one.reasons)) for one in found.hosts]
+    output.table("", *drop_empty(columns, hosts))
+
+
+def _nowhere(found: Why) -> str:
+    if found.venvs:
+        return f"{found.package} is in another venv: {', '.join(found.venvs)}"
+    applied = ", ".join(found.releases) or "none"
+    near = f" Did you mean {' or '.join(found.near)}?" if found.near else ""
+    return f"{found.package} is in no release that this site applied ({applied}).{near}"
+
+
+def _show_origins(output: Output, found: Why) -> None:
     rows = [
         (
             one.use.release,
@@ -76,6 +98,3 @@ def _show(output: Output, found: Why) -> None:
             output.out(f"  from {source}")
         if lock:
             output.out(f"  lock {lock} in its evidence")
-    columns = ("host", "serves it in", "why not")
-    hosts = [(one.host, " ".join(one.serves), "; ".join(one.reasons)) for one in found.hosts]
-    output.table("", *drop_empty(columns, hosts))

@@ -15,7 +15,7 @@ from bundler.bundle.sticks import Ask
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.fleet import Fleet, choose_hosts
 from bundler.deploy.intake import IntakeRequest, take_in
-from bundler.deploy.kept import keep_release
+from bundler.deploy.kept import keep_release, known_digests
 from bundler.deploy.outcome import Applied, Outcome
 from bundler.deploy.places import Places
 from bundler.deploy.plan import Incoming, Plan
@@ -56,12 +56,14 @@ def apply(request: ApplyRequest, agree: Agree, emit: Emit = ignore, ask: Ask | N
         trust = TrustStore(places)
         incoming = incoming_of(taken, trust.current())
         staged = taken.path or places.staging / incoming.digest
-        with Fleet(site, hosts, emit) as fleet, open_bundle(staged) as bundle:
+        with Fleet(site, hosts, emit, trust.distrusted()) as fleet, open_bundle(staged) as bundle:
             plan = plan_fleet(fleet, incoming, site)
             plan.require_possible()
             if not agree(plan):
                 raise InterruptedByUser("not confirmed; no host was touched")
-            release = Release(bundle=bundle, incoming=incoming, containers=trust.containers())
+            release = Release(
+                bundle=bundle, incoming=incoming, known=known_digests(staged), containers=trust.containers()
+            )
             journal = _Journal(places, plan)
             rollout = Rollout(fleet, plan, release, journal.note, emit)
             rollout.bring()

@@ -9,6 +9,7 @@ from bundler.deploy.audit import AuditLog
 from bundler.deploy.fleet import Answer, open_fleet, require_all
 from bundler.deploy.http_check import Served, check_http, served_files
 from bundler.deploy.kept import kept_releases, open_kept
+from bundler.deploy.mend import damaged_parts
 from bundler.deploy.outcome import problem_of
 from bundler.deploy.places import Places
 from bundler.deploy.session import Session
@@ -59,23 +60,12 @@ class Checked:
         require_all(self.answers, "the check")
 
 
-#: How the far end says that nobody's signature is there any more.
-_UNSIGNED = "(0 signatures)"
-
-
 def check(request: CheckRequest, emit: Emit = ignore) -> Checked:
     """Check all hosts at once; the audit log gets what was found."""
     places = request.places
 
     def look(session: Session) -> tuple[Difference, ...]:
-        checked = releases.check_all(session.admit)
-        found = checked.differences
-        for release, why in checked.refused.items():
-            if _UNSIGNED in why:
-                found += (Difference(kind="removed", path=f".bundles/releases/{release}/signed", detail=why),)
-            else:
-                # Keys change; what was installed by their trust stays, and is told.
-                emit(Warned(message=f"{session.host.name}: trust of today refuses {release}: {why}"))
+        found = _compare(session, places, emit)
         if request.http and session.host.url:
             found += check_http(session.host.url, _served(places, intake.look(session.admit), emit))
         return found
@@ -90,6 +80,21 @@ def check(request: CheckRequest, emit: Emit = ignore) -> Checked:
             paths = [f"{difference.kind} {difference.path}" for difference in one.value[:100]]
             log.append("checked", {"host": one.host.name, "differences": len(one.value), "paths": paths})
     return Checked(answers=answers)
+
+
+def _compare(session: Session, places: Places, emit: Emit) -> tuple[Difference, ...]:
+    """Compare what a host has on its disk, signed tables first."""
+    checked = releases.check_all(session.admit)
+    damaged = damaged_parts(places, checked.signed)
+    found = (*checked.differences, *(one for differences in damaged.values() for one in differences))
+    for release, part in checked.signed.items():
+        # Keys change; what was installed by their trust stays, and is told.
+        if part.status and release not in damaged:
+            emit(Warned(message=f"{session.host.name}: trust of today refuses {release}: {part.why}"))
+    if any(part.faults for part in checked.signed.values()):
+        what = f"{session.host.name}: its files cannot be compared before its signed tables are mended"
+        emit(Warned(message=what, hint="bundle-install repair"))
+    return found
 
 
 def _served(places: Places, facts: HostFacts, emit: Emit) -> Iterator[Served]:

@@ -13,7 +13,7 @@ from bundler.deploy.retention import surplus
 from bundler.deploy.session import Session
 from bundler.deploy.state import hold
 from bundler.errors import InterruptedByUser
-from bundler.events import Emit, ignore
+from bundler.events import Emit, Warned, ignore
 from bundler.model.site import Site
 from bundler.repohost import intake, releases
 from bundler.repohost.releases import PrunePlan
@@ -50,7 +50,7 @@ Agree = Callable[[PruneAll], bool]
 def plan_prune(request: PruneRequest, emit: Emit = ignore) -> PruneAll:
     """Return what would go; nothing is changed."""
     with open_fleet(request.places, request.hosts, emit) as (site, fleet):
-        return _look(request.places, site, fleet)
+        return _look(request.places, site, fleet, emit)
 
 
 def prune(request: PruneRequest, agree: Agree, emit: Emit = ignore) -> PruneAll:
@@ -61,7 +61,7 @@ def prune(request: PruneRequest, agree: Agree, emit: Emit = ignore) -> PruneAll:
         InterruptedByUser: ``agree`` said no.
     """
     with hold(request.places), open_fleet(request.places, request.hosts, emit) as (site, fleet):
-        planned = _look(request.places, site, fleet)
+        planned = _look(request.places, site, fleet, emit)
         if not agree(planned):
             raise InterruptedByUser("not confirmed; nothing was removed")
         plans = {one.host.name: one.value for one in planned.hosts if one.value is not None}
@@ -78,14 +78,22 @@ def prune(request: PruneRequest, agree: Agree, emit: Emit = ignore) -> PruneAll:
         return PruneAll(hosts=(*removed, *away), local=planned.local)
 
 
-def _look(places: Places, site: Site, fleet: Fleet) -> PruneAll:
+def _look(places: Places, site: Site, fleet: Fleet, emit: Emit) -> PruneAll:
+    there: set[str] = set()
+
     def look(session: Session) -> PrunePlan:
         facts = intake.look(session.admit)
+        there.update(one.id for one in facts.releases)
         lines = sorted({one.line for one in facts.releases})
         ids = [name for line in lines for name in surplus(facts.releases, line, site.retention)]
         return releases.prune_plan(session.admit, ids)
 
-    return PruneAll(hosts=fleet.stage("look", look), local=plan_local(places))
+    hosts = fleet.stage("look", look)
+    lost = [name for name in site.retention.pinned if name not in there]
+    if lost and not any(one.error for one in hosts):
+        what = f"retention.pinned names {', '.join(lost)}, which no host has"
+        emit(Warned(message=what, hint="is it misspelled in site.yaml? it keeps nothing"))
+    return PruneAll(hosts=hosts, local=plan_local(places))
 
 
 def _log(places: Places, removed: tuple[Answer[PrunePlan], ...]) -> None:

@@ -9,7 +9,7 @@ from bundler.bundle.sticks import Ask
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.fleet import Answer, choose_hosts, open_fleet, require_all
 from bundler.deploy.intake import IntakeRequest, take_in
-from bundler.deploy.mend import Mender
+from bundler.deploy.mend import Mender, damaged_parts, doubtful_parts
 from bundler.deploy.places import Places
 from bundler.deploy.session import Session
 from bundler.deploy.site_file import read_site
@@ -70,8 +70,16 @@ def repair(request: RepairRequest, emit: Emit = ignore, ask: Ask | None = None) 
             mender = Mender(places, fleet, facts)
 
             def mend(session: Session) -> Mended:
-                differences = len(releases.check(session.admit))
-                sound = not differences and mender.is_sound(session)
+                checked = releases.check_all(session.admit)
+                damaged = damaged_parts(places, checked.signed)
+                mended = sum(map(len, damaged.values()))
+                mended += len(mender.try_signed(session, doubtful_parts(places, checked.signed)))
+                if damaged:
+                    mender.mend_signed(session, damaged)
+                    # Without them nothing was compared.
+                    checked = releases.check_all(session.admit)
+                differences = len(checked.differences) + mended
+                sound = not checked.differences and mender.is_sound(session)
                 return Mended(differences=differences, sent=0 if sound else mender.mend(session))
 
             answers = fleet.stage("repair", mend, fleet.writers(named & facts.keys()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.fleet import Answer, open_fleet, require_all
 from bundler.deploy.goback import Bounds, GoBack, choose_line, plan_back
+from bundler.deploy.kept import require_trusted
 from bundler.deploy.places import Places
 from bundler.deploy.plan import active_release
 from bundler.deploy.session import Session
@@ -47,7 +48,8 @@ def rollback(request: RollbackRequest, emit: Emit = ignore) -> RolledBack:
 
     Raises:
         UsageError: It is not clear which line is meant.
-        SequenceRefused, BundleRevoked: The previous release is below the floor, or revoked. No host was touched.
+        SequenceRefused, BundleRevoked, SignatureRefused: The previous release is below the floor, revoked, or signed
+            by too few who still count. No host was touched.
         HostRefused: A host has no such release. No host was touched.
     """
     with hold(request.places), open_fleet(request.places, request.hosts, emit) as (_, fleet):
@@ -56,6 +58,7 @@ def rollback(request: RollbackRequest, emit: Emit = ignore) -> RolledBack:
         if not facts:
             require_all(looks, "looking")
         plan = plan_back(facts, choose_line(facts, request.line), _bounds(request.places))
+        require_trusted(request.places, plan.to.id)
 
         def back(session: Session) -> str:
             return releases.rollback(session.admit, plan.line, plan.to.id)

@@ -1,4 +1,4 @@
-"""What does every repo host have: active, previous and staged releases, and when was it last checked?"""
+"""What does every repo host have: active, previous and staged releases; is it like its peers; its last check?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bundler.deploy.audit import AuditLog
 from bundler.deploy.fleet import Answer, open_fleet
+from bundler.deploy.peers import Astray, astray
 from bundler.deploy.places import Places
 from bundler.deploy.session import Session
 from bundler.events import Emit, ignore
@@ -24,10 +25,11 @@ class LastCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """One answer per host, and the last check of each that had one."""
+    """One answer per host, its last check, and of which lines it serves something else than its peers."""
 
     hosts: tuple[Answer[HostFacts], ...]
     checks: dict[str, LastCheck]
+    astray: dict[str, tuple[Astray, ...]]
 
 
 def status(places: Places, names: Sequence[str] = (), emit: Emit = ignore) -> Status:
@@ -37,7 +39,10 @@ def status(places: Places, names: Sequence[str] = (), emit: Emit = ignore) -> St
         return intake.look(session.admit)
 
     with open_fleet(places, names, emit) as (_, fleet):
-        return Status(hosts=fleet.stage("look", look), checks=_last_checks(places))
+        hosts = fleet.stage("look", look)
+    # Whoever was named is compared with those that were named too.
+    seen = [(one.host, one.value) for one in hosts if one.value is not None]
+    return Status(hosts=hosts, checks=_last_checks(places), astray=astray(seen))
 
 
 def _last_checks(places: Places) -> dict[str, LastCheck]:

@@ -43,28 +43,28 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Why:
-    """The answer."""
+    """The answer. Without ``origins`` none of the ``releases`` that this site applied has it in that venv.
+
+    ``venvs``: in which venvs any of them has it; where there are none, ``near`` are names like it.
+    """
 
     package: str
     origins: tuple[Origin, ...]
     hosts: tuple[Presence, ...]
+    releases: tuple[str, ...] = ()
+    venvs: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
 
 
 def why(request: WhyRequest, emit: Emit = ignore) -> Why:
-    """Return where a package came from and where it is.
+    """Return where a package came from and where it is; that it is nowhere is an answer too.
 
     Raises:
-        UsageError: No applied release has it, or there is no such host or venv.
+        UsageError: There is no such host or venv.
     """
     places = request.places
     contents = _contents(places)
     uses = uses_of(request.package, contents.values())
-    if not uses:
-        near = near_names(request.package, contents.values())
-        raise UsageError(
-            f"no release that this site applied has {request.package!r}",
-            hint=f"did you mean {' or '.join(near)}?" if near else f"applied were: {', '.join(contents) or 'none'}",
-        )
     known = {venv.name for one in contents.values() for venv in one.venvs}
     if request.venv and request.venv not in known:
         raise UsageError(f"there is no venv {request.venv!r}", hint=f"there are: {', '.join(sorted(known))}")
@@ -80,6 +80,9 @@ def why(request: WhyRequest, emit: Emit = ignore) -> Why:
             else Presence(host=look.host.name, reasons=(reason(look.host.name, look.error),))
             for look in looks
         ),
+        releases=tuple(contents),
+        venvs=tuple(sorted({use.venv.name for use in uses})),
+        near=() if uses else near_names(request.package, contents.values()),
     )
 
 
