@@ -121,7 +121,8 @@ def _not_found(name: str, failures: list[tuple[str, CommandFailed]]) -> BuildEnv
     heard = [f"asked: {', '.join(asked)}", *(f"{engine}: {last_line(error)}" for engine, error in broken)]
     return BuildEnvironmentError(
         f"image {name} is not on this host ({'; '.join(heard)})",
-        hint=f"{asked[0]} pull {name}, or make one: mmdebstrap SUITE - | {asked[0]} import - {name}",
+        hint=f"{asked[0]} pull {name}, or make one: "
+        f"mmdebstrap --include=build-essential,python3-dev SUITE - | {asked[0]} import - {name}",
     )
 
 
