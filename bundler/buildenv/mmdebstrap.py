@@ -26,21 +26,24 @@ _OWN_END = ("mmdebstrap failed", "setup failed", "run_chroot failed", "apt-get "
 _UNTRUSTED = re.compile(r"NO_PUBKEY|is not signed|signatures couldn't be verified|EXPKEYSIG")
 
 
-def bootstrap(recipe: Recipe, tar: Path, *, base: Path | None = None, what: str = "") -> None:
-    """Write the root file system of ``recipe`` to ``tar``; on top of the one in the tar ``base``, if given.
+def bootstrap(recipe: Recipe, into: Path, *, base: Path | None = None, what: str = "") -> None:
+    """Write the root file system of ``recipe`` to a tar, on top of the one in the tar ``base``, if given.
+
+    ``into`` may be an empty directory instead of a tar, for root, whose files it then belongs to.
 
     Raises:
         ToolMissing: mmdebstrap is not installed.
         BuildEnvironmentError: Packages do not exist (all are named), mirrors are out of reach, or anything else.
     """
-    argv = [which("mmdebstrap"), *_OPTIONS, f"--architectures={recipe.architecture}", "--format=tar"]
+    argv = [which("mmdebstrap"), *_OPTIONS, f"--architectures={recipe.architecture}"]
+    argv += ["--format=directory" if into.is_dir() else "--format=tar"]
     argv += [f"--aptopt={option}" for option in recipe.options]
     argv += [f"--include={','.join(recipe.packages)}"]
     if base is None:
         argv += ["--variant=minbase"]
     else:
         argv += ["--variant=custom", f"--setup-hook=tar-in {shlex.quote(str(base))} /"]
-    argv += [recipe.suite, str(tar), *recipe.sources]
+    argv += [recipe.suite, str(into), *recipe.sources]
     env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
     env |= {name: os.environ[name] for name in ("HOME", "TMPDIR", "http_proxy", "https_proxy") if name in os.environ}
     try:

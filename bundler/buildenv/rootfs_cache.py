@@ -82,8 +82,13 @@ class RootfsCache:
             BuildEnvironmentError: It cannot be exported.
         """
         key = key_of("image", FORMAT, identity)
+
+        def fill(tree: Path, work: Path) -> None:
+            export(work / "system.tar")
+            _unpack(work / "system.tar", tree)
+
         with self._alone(key):
-            return self._known(key) or self._make(key, what, export, keep=None)
+            return self._known(key) or self._make(key, what, fill)
 
     def _get(self, recipe: Recipe, what: str, base: Recipe | None, *, tar: bool = False) -> Rootfs:
         key = recipe_key(recipe)
@@ -95,10 +100,17 @@ class RootfsCache:
             if base is not None:
                 self._get(base, what, None, tar=True)
 
-            def fill(tar: Path) -> None:
+            def fill(tree: Path, work: Path) -> None:
+                if base is not None and os.geteuid() == 0:
+                    bootstrap(recipe, tree, base=self._tar(base), what=what)
+                    return
+                tar = work / "system.tar"
                 bootstrap(recipe, tar, base=None if base is None else self._tar(base), what=what)
+                _unpack(tar, tree)
+                if base is None:
+                    tar.replace(self._tar(recipe))
 
-            return self._make(key, what, fill, keep=None if base is not None else self._tar(recipe))
+            return self._make(key, what, fill)
 
     def _known(self, key: str) -> Rootfs | None:
         known = self.store.recall("rootfs", key)
@@ -107,22 +119,12 @@ class RootfsCache:
             return None
         return Rootfs(path=path, identity=str(known["identity"]), made=int(known["made"]))
 
-    def _make(self, key: str, what: str, fill: Callable[[Path], None], keep: Path | None) -> Rootfs:
-        """Unpack the tar that ``fill`` writes; ``keep`` is where the tar stays, if it does."""
+    def _make(self, key: str, what: str, fill: Callable[[Path, Path], None]) -> Rootfs:
+        """Keep what ``fill`` puts into an empty directory; it has another one to work in."""
         self.emit(ItemStarted(stage=STAGE, item=what))
         sweep(self.root)
         with self.store.workdir("rootfs") as work, replacing_directory(self.root / key) as tree:
-            tar = work / "system.tar"
-            fill(tar)
-            unpack = ["tar", "-xf", str(tar), "--no-same-owner", "--no-same-permissions", "-C", str(tree)]
-            run(
-                Command(
-                    argv=[*unpack, "--exclude=./dev/*", "--exclude=dev/*"],
-                    env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-                )
-            )
-            if keep is not None:
-                tar.replace(keep)
+            fill(tree, work)
         made = Rootfs(path=self.root / key, identity=key_of(installed_versions(self.root / key)), made=clock.now())
         self.store.remember("rootfs", key, {"identity": made.identity, "made": made.made, "what": what})
         self._fresh.add(key)
@@ -143,6 +145,10 @@ class RootfsCache:
             # Pruning goes by it.
             os.utime(file.fileno())
             yield
+
+
+def _unpack(tar: Path, tree: Path) -> None:
+    run(Command(argv=[*_UNPACK, "-C", str(tree), "-f", str(tar)], env=_ENVIRONMENT))
 
 
 def recipe_key(recipe: Recipe) -> str:

@@ -25,15 +25,19 @@ class Bootstraps:
         self.version = "1"
         self.fails = False
 
-    def __call__(self, recipe: Recipe, tar: Path, *, base: Path | None = None, what: str = "") -> None:
+    def __call__(self, recipe: Recipe, into: Path, *, base: Path | None = None, what: str = "") -> None:
         if self.fails:
             raise BuildEnvironmentError(f"{what}: no mirror")
         self.made.append((recipe.packages, base is not None and base.is_file()))
-        with tarfile.open(tar, "w") as archive:
-            status = "".join(
-                f"Package: {name}\nStatus: install ok installed\nVersion: {self.version}\nArchitecture: amd64\n\n"
-                for name in recipe.packages
-            ).encode()
+        status = "".join(
+            f"Package: {name}\nStatus: install ok installed\nVersion: {self.version}\nArchitecture: amd64\n\n"
+            for name in recipe.packages
+        ).encode()
+        if into.is_dir():
+            (into / "var/lib/dpkg").mkdir(parents=True)
+            (into / "var/lib/dpkg/status").write_bytes(status)
+            return
+        with tarfile.open(into, "w") as archive:
             info = tarfile.TarInfo("./var/lib/dpkg/status")
             info.size = len(status)
             archive.addfile(info, BytesIO(status))
