@@ -2,25 +2,30 @@
 
     .venv/bin/python scripts/bench/apply.py [--megabytes 800] [--large 10]
 
-A private sshd on this host is the far end. *push* is what `apply` sends to one host, received, hashed and kept by the
-far end's script, connection included; *scp* copies the same blobs as files (-r) to the same server with the same
-cipher. Rounds alternate, the best counts. Then `bundle-install apply` runs over SSH, twice, and once on a bundle of
---large GB to a repo host on this machine; its peak memory is that of the process itself.
+A private sshd on this host is the far end. *push* is what `apply` sends to one host: read from the bundle's volumes
+and checked, then received, hashed, brought to the disk and kept by the far end's script, connection included. *scp*
+copies the same blobs as files (-r) to the same server with the same cipher, and checks nothing. Rounds alternate,
+the best counts; CPU seconds are those of both ends. Then `bundle-install apply` runs over SSH, twice, and once on a
+bundle of --large GB to a repo host on this machine; its peak memory is that of the process itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -28,16 +33,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from synthetic import BIN, TARGET, Made, Noise, make_bundle, timed, verdict
 
 from bundler.bundle.layout import SUMS
+from bundler.bundle.reader import open_bundle
 from bundler.deploy.places import Places
+from bundler.deploy.push import outgoing
 from bundler.deploy.trust_store import TrustStore, read_container
 from bundler.model.site import Ssh
-from bundler.repohost.intake import OutgoingBlob, send_blobs
+from bundler.repohost.intake import send_blobs
 from bundler.repohost.wire import WireOptions, open_wire
 from bundler.signing import sshkeygen
 from bundler.transport.drivers import connect
 from bundler.transport.port import Endpoint
 from bundler.workflows.trust import Change, Named, new_trust, sign_trust
-from tests.sshd import ADDRESS, Sshd
+from tests.sshd import ADDRESS, Sshd, descendants
 
 ROUNDS = 3
 PUSH, SECOND, PEAK = 0.9, 0.02, 200e6
@@ -53,39 +60,50 @@ def sizes_of(total: int) -> list[int]:
     return found
 
 
-def push(made: Made, sshd: Sshd, root: Path) -> float:
-    """Send every blob to a fresh root; return the seconds."""
-    shutil.rmtree(root, ignore_errors=True)
+@dataclass(frozen=True)
+class Cost:
+    """Wall seconds of a way, and the CPU seconds of all that took part at either end."""
+
+    wall: float
+    cpu: float
+
+
+def cost(sshd: Sshd, way: Callable[[], None]) -> Cost:
+    """Run one way; what others left to be written is on the disk before."""
+    os.sync()
+    before = cpu_seconds(sshd)
     started = time.perf_counter()
+    way()
+    wall = time.perf_counter() - started
+    while descendants(sshd.pid):
+        time.sleep(0.01)
+    return Cost(wall, cpu_seconds(sshd) - before)
+
+
+def cpu_seconds(sshd: Sshd) -> float:
+    """Return the CPU seconds of this process, of the server, and of what either of them started and saw end."""
+    fields = Path(f"/proc/{sshd.pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = sum(int(field) for field in fields[11:15])
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def push(made: Made, sshd: Sshd, root: Path) -> None:
+    """Send every blob of the bundle to a fresh root."""
     transport = connect(
         Endpoint(name="host", address=ADDRESS, port=sshd.port, user=sshd.user, identity=str(sshd.identity)),
         "ssh",
         Ssh(agent=False, known_hosts=str(sshd.known_hosts)),
     )
     wire = open_wire(transport, WireOptions(root=str(root)))
-    send_blobs(
-        wire,
-        made.bundle.name,
-        (
-            OutgoingBlob(digest=digest, size=size, offset=0, pieces=Noise(number, size).pieces())
-            for digest, (number, size) in made.blobs.items()
-        ),
-    )
+    with open_bundle(made.bundle) as bundle:
+        send_blobs(wire, made.bundle.name, outgoing(bundle, made.blobs, {}))
     wire.close()
     transport.close()
-    return time.perf_counter() - started
 
 
-def scp(made: Made, sshd: Sshd, work: Path) -> float:
-    """Copy the same blobs as files; return the seconds."""
-    source, target = work / "blobs", work / "copied"
-    if not source.exists():
-        source.mkdir()
-        for digest, (number, size) in made.blobs.items():
-            with (source / digest).open("wb") as file:
-                file.writelines(Noise(number, size).pieces())
-    shutil.rmtree(target, ignore_errors=True)
-    started = time.perf_counter()
+def scp(source: Path, sshd: Sshd, target: Path) -> None:
+    """Copy the same blobs as files."""
     subprocess.run(
         [
             "scp", "-q", "-r", "-F", "none", "-c", CIPHER, "-i", str(sshd.identity), "-P", str(sshd.port),
@@ -93,7 +111,15 @@ def scp(made: Made, sshd: Sshd, work: Path) -> float:
         ],
         check=True,
     )  # fmt: skip
-    return time.perf_counter() - started
+
+
+def write_files(made: Made, directory: Path) -> Path:
+    """Write every blob of the bundle as a file of its own, for scp."""
+    directory.mkdir()
+    for digest, (number, size) in made.blobs.items():
+        with (directory / digest).open("wb") as file:
+            file.writelines(Noise(number, size).pieces())
+    return directory
 
 
 def make_site(work: Path, made: Made, host: str) -> None:
@@ -143,14 +169,17 @@ def _small(stack: contextlib.ExitStack, work: Path, total: int) -> bool:
     made = make_bundle(work, sizes_of(total))
     size = sum(size for _, size in made.blobs.values())
     sshd = stack.enter_context(Sshd(work / "sshd", options=["Subsystem sftp internal-sftp"]))
+    source = write_files(made, work / "blobs")
     ours, theirs = [], []
-    for _ in range(ROUNDS):
-        theirs.append(scp(made, sshd, work))
-        ours.append(push(made, sshd, work / "pushed"))
-    ratio = min(theirs) / min(ours)
+    for number in range(ROUNDS):
+        # Each into a place of its own: ext4 is slow to give out the numbers of files that were just removed.
+        theirs.append(cost(sshd, functools.partial(scp, source, sshd, work / f"copied-{number}")))
+        ours.append(cost(sshd, functools.partial(push, made, sshd, work / f"pushed-{number}")))
     print(f"{size / 1e6:.0f} MB in {len(made.blobs)} blobs", flush=True)
-    print(f"scp -r                      {min(theirs):7.2f} s   {size / min(theirs) / 1e6:7.0f} MB/s")
-    print(f"push                        {min(ours):7.2f} s   {size / min(ours) / 1e6:7.0f} MB/s")
+    for name, rounds in (("scp -r", theirs), ("push", ours)):
+        wall, cpu = (min(getattr(one, field) for one in rounds) for field in ("wall", "cpu"))
+        print(f"{name:<20}        {wall:7.2f} s   {size / wall / 1e6:7.0f} MB/s   {cpu:7.2f} s of CPU")
+    ratio = min(one.wall for one in theirs) / min(one.wall for one in ours)
     print(f"ratio                       {ratio:7.2f} x   limit {PUSH:g}   {verdict(missed=ratio < PUSH)}", flush=True)
     login = f"address: {ADDRESS}, port: {sshd.port}, user: {sshd.user}, root: {work}/served"
     make_site(work, made, f"{{name: repo, {login}}}")
