@@ -16,14 +16,13 @@ from bundler.buildenv.container_engine import Box
 from bundler.buildenv.container_image import Image, find_image, last_line
 from bundler.buildenv.container_probe import Readiness, probe_image
 from bundler.buildenv.container_run import enter
+from bundler.buildenv.emulation import SLOWDOWN
 from bundler.buildenv.environment import BUILD_ROOT, make_directories, variables
 from bundler.buildenv.port import VENV, BuildCommand, EnvironmentSpec, Workspace
 from bundler.buildenv.wheel_install import install_wheels
 from bundler.errors import BuildEnvironmentError, CommandFailed
 from bundler.model.target import Target
 
-#: An emulated program takes so many times as long as one of this host's own architecture.
-SLOWDOWN = 10
 _VENV_SECONDS = 600
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from bundler.model.target import Target
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
-#: What this host runs without an emulator besides its own architecture.
+#: An emulated program takes so many times as long as one of this host's own architecture.
+SLOWDOWN = 10
 _HINT = "sh scripts/prepare-host sets it up (as root: apt-get install qemu-user-static, register it with the F flag)"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bundler.buildenv import bubblewrap, limits
+from bundler.buildenv.emulation import SLOWDOWN
 from bundler.buildenv.environment import BUILD_ROOT, SYSTEM_PATH, make_directories, variables, with_umask
 from bundler.buildenv.port import VENV, BuildCommand, EnvironmentSpec, Workspace
 from bundler.buildenv.wheel_install import install_wheels
@@ -17,8 +18,6 @@ from bundler.errors import BuildEnvironmentError, CommandFailed
 from bundler.model.target import Target
 from bundler.process import Command, run
 
-#: An emulated program takes so many times as long as one of this host's own architecture.
-SLOWDOWN = 10
 _VERSION = "import os, sys; print(*sys.version_info[:3], sep='.'); print(os.confstr('CS_GNU_LIBC_VERSION'))"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bundler.archive.frames import DECODE_ERRORS, open_frames
-from bundler.buildenv.rootfs import SLOWDOWN
+from bundler.buildenv.emulation import SLOWDOWN
 from bundler.errors import CommandFailed
 from bundler.files import chunks, write
 from bundler.model.contents import ProofLevel
