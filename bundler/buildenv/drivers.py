@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from stevedore import ExtensionManager
-
 from bundler.buildenv.port import BuildEnvironment, EnvironmentSpec
-from bundler.errors import UsageError
+from bundler.entry_points import find_driver
 
 NAMESPACE = "bundler.buildenvs"
 
@@ -17,10 +13,7 @@ def open_environment(spec: EnvironmentSpec) -> BuildEnvironment:
 
     Raises:
         UsageError: There is no such driver; the hint names those that are there.
+        BuildEnvironmentError: It cannot be opened.
     """
-    manager: ExtensionManager[Any] = ExtensionManager(namespace=NAMESPACE, invoke_on_load=False)
-    if spec.driver not in manager.names():
-        known = ", ".join(sorted(set(manager.names())))
-        raise UsageError(f"there is no build environment {spec.driver!r}", hint=f"known: {known}")
-    opened: BuildEnvironment = manager[spec.driver].plugin.open(spec)
+    opened: BuildEnvironment = find_driver(NAMESPACE, "build environment", spec.driver).open(spec)
     return opened

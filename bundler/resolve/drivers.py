@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from stevedore import ExtensionManager
-
+from bundler.entry_points import find_driver
 from bundler.errors import UsageError
 from bundler.resolve.port import Resolver
 
@@ -18,11 +15,7 @@ def choose_resolver(name: str) -> Resolver:
     Raises:
         UsageError: There is no such driver; the hint names those that are there.
     """
-    manager: ExtensionManager[Any] = ExtensionManager(namespace=NAMESPACE, invoke_on_load=False)
-    names = sorted(set(manager.names()))
-    if name not in names:
-        raise UsageError(f"there is no resolver {name!r}", hint=f"known: {', '.join(names)}")
-    resolver = manager[name].plugin()
+    resolver = find_driver(NAMESPACE, "resolver", name)()
     if not isinstance(resolver, Resolver):
         raise UsageError(f"the resolver {name!r} is not what its entry point promises", hint="update its package")
     return resolver

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from stevedore import ExtensionManager
-
-from bundler.errors import UsageError
+from bundler.entry_points import find_driver
 from bundler.wheels.executor import Executor
 
 NAMESPACE = "bundler.executors"
@@ -18,9 +14,5 @@ def choose_executor(name: str, slots: int) -> Executor:
     Raises:
         UsageError: There is no such driver; the hint names those that are there.
     """
-    manager: ExtensionManager[Any] = ExtensionManager(namespace=NAMESPACE, invoke_on_load=False)
-    names = sorted(set(manager.names()))
-    if name not in names:
-        raise UsageError(f"there is no executor {name!r}", hint=f"known: {', '.join(names)}")
-    made: Executor = manager[name].plugin(slots)
+    made: Executor = find_driver(NAMESPACE, "executor", name)(slots)
     return made
