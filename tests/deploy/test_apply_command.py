@@ -51,21 +51,30 @@ def test_plan_and_apply_speak_json(scene: Scene) -> None:
 @pytest.mark.slow
 def test_people_read_tables(scene: Scene) -> None:
     """Plan, result, status, check, why, prune and rollback are shown to people."""
-    scene.site(scene.local("a"))
+    scene.site(scene.local("a"), scene.local("b"))
     for sequence in (1, 2):
         assert install(scene, "apply", scene.bundle(sequence)).returncode == 0
 
-    shown = {
-        words: install(scene, *words)
-        for words in (("status",), ("check",), ("repair",), ("why", "pure"), ("prune", "--dry-run"), ("rollback",))
-    }
+    commands = (
+        ("status",), ("check",), ("repair",), ("why", "pure"), ("why", "puree"), ("prune", "--dry-run"),
+        ("rollback", "--host", "a"), ("status", "--host", "a", "--host", "b"),
+    )  # fmt: skip
+    shown = {words: install(scene, *words) for words in commands}
 
     assert {words: one.returncode for words, one in shown.items()} == dict.fromkeys(shown, 0), [
         one.stderr for one in shown.values()
     ]
     assert "as it was signed" in shown["check",].stdout
-    assert f"{LINE}-1 is active" in shown["rollback",].stdout
+    assert f"{LINE}-1 is active" in shown["rollback", "--host", "a"].stdout
     assert "signed by alice" in shown["why", "pure"].stdout
+    assert f"puree is in no release that this site applied ({LINE}-1, {LINE}-2). Did you mean pure?" in (
+        shown["why", "puree"].stdout
+    )
+    assert "*" not in shown["status",].stdout
+    # Of two hosts nobody can say which is right.
+    last = shown["status", "--host", "a", "--host", "b"].stdout
+    assert "1 of its peers serves 2" in last
+    assert "1 of its peers serves 1" in last
 
 
 @pytest.mark.slow

@@ -9,16 +9,19 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bundler.errors import FleetStopped, PartlyApplied, PlanRefused
+from bundler.errors import FleetStopped, HostRefused, PartlyApplied, PlanRefused, SignatureRefused
 from bundler.repohost.script import short_text
+from bundler.workflows.receipt import ReceiptCheck, check_receipt
+from bundler.workflows.site.receipt import ReceiptRequest, write_receipt
 from tests.bundles import Sample, make_sample
-from tests.deploy.scene import GROUP, USER, Scene, Wires, states
-from tests.sshd import ADDRESS, Login, Sshd, make_key
+from tests.deploy.scene import GROUP, LINE, USER, Scene, Wires, states
+from tests.sshd import ADDRESS, Login, Sshd, make_key, public
 
 pytestmark = pytest.mark.sshd
 
@@ -123,25 +126,47 @@ def test_killed_sessions_resume_where_they_were(scene: Scene, servers: Servers, 
     assert wires.sent["a"] < 9_500_000
 
 
-def test_the_pushing_login_cannot_activate(scene: Scene, servers: Servers, wires: Wires) -> None:
+@dataclass
+class Hands:
+    """A host with a login that pushes and one that admits."""
+
+    scene: Scene
+    servers: Servers
+
+    def host(self) -> dict[str, Any]:
+        """Start it and return how ``site.yaml`` names it. One person of this machine plays both by two keys."""
+        self.program.write_text(short_text())
+        command = f"sh {self.program} {self.scene.root('a')} {USER} {GROUP} admit"
+        sshd = self.servers.start("a", logins=[Login(name="admit", command=command)])
+        admit = {"user": "bundle-admit", "identity": str(sshd.key("admit")), "command": command}
+        return self.servers.host("a", sshd, admit=admit)
+
+    @property
+    def program(self) -> Path:
+        return self.scene.base / "bundle-repo"
+
+    def trust(self) -> None:
+        """Do what the administrator does by hand."""
+        document = self.scene.places.trust / "trust-0001"
+        digest = hashlib.sha256((document / "SHA256SUMS").read_bytes()).hexdigest()
+        subprocess.run(["sh", self.program, "trust-init", self.scene.root("a"), document, digest], check=True)
+
+
+@pytest.fixture
+def hands(scene: Scene, servers: Servers, wires: Wires) -> Hands:
+    wires.user = USER
+    return Hands(scene, servers)
+
+
+def test_the_pushing_login_cannot_activate(scene: Scene, servers: Servers, hands: Hands) -> None:
     """With a login of its own that checks and activates, apply uses both; trust was put there by hand."""
     sample = make_sample(1)
     bundle = scene.bundle(1, sample)
-    root = scene.root("a")
-    program = scene.base / "bundle-repo"
-    program.write_text(short_text())
-    command = f"sh {program} {root} {USER} {GROUP} admit"
-    sshd = servers.start("a", logins=[Login(name="admit", command=command)])
-    # One person of this machine plays both; their keys differ.
-    wires.user = USER
-    admit = {"user": "bundle-admit", "identity": str(sshd.key("admit")), "command": command}
-    servers.site(servers.host("a", sshd, admit=admit))
+    servers.site(hands.host())
 
     with pytest.raises(PlanRefused, match="1 of 1"):
         scene.apply(bundle)
-    document = scene.places.trust / "trust-0001"
-    digest = hashlib.sha256((document / "SHA256SUMS").read_bytes()).hexdigest()
-    subprocess.run(["sh", program, "trust-init", root, document, digest], check=True)
+    hands.trust()
     applied = scene.apply(bundle)
 
     assert states(applied) == {"a": "activated"}
@@ -204,6 +229,80 @@ def tmpfs(path: Path, size: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "fits"), [("70M", False), ("104M", True)])
+def test_separate_logins_need_room_for_two_copies(
+    scene: Scene, servers: Servers, hands: Hands, size: str, *, fits: bool
+) -> None:
+    """What one login pushed the other copies: a disk that holds it only once is refused before, twice is enough."""
+    sample = make_sample(1)
+    sample.file("constraints/large.txt", [hashlib.shake_256(b"large").digest(40 << 20)], *sample.files[-1].targets)
+    bundle = scene.bundle(1, sample)
+    with tmpfs(scene.root("a"), size):
+        servers.site(hands.host())
+        hands.trust()
+        planned = scene.plan(bundle)
+
+        if fits:
+            assert planned.problems == ()
+            assert states(scene.apply(bundle)) == {"a": "activated"}
+            assert scene.serves("a", sample)
+        else:
+            assert "no space" in planned.problems[0].what
+            assert planned.hosts[0].needed > 2 * planned.hosts[0].send
+
+
+@pytest.mark.slow
+def test_a_cut_push_of_separate_logins_still_needs_its_copy(
+    scene: Scene, servers: Servers, hands: Hands, wires: Wires
+) -> None:
+    """Blobs that lie in the inbox are not sent again, and are counted: they are still to be copied."""
+    bundle = scene.bundle(1)
+    servers.site(hands.host(), limits={"retries": 1})
+    hands.trust()
+    whole = scene.plan(bundle).hosts[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bundler.repohost.intake.admit", _refuse)
+        scene.apply(bundle)
+
+    pushed = scene.plan(bundle).hosts[0]
+
+    assert (pushed.send, pushed.missing) == (0, 0)
+    assert pushed.copied == whole.copied == whole.missing
+    assert pushed.needed >= whole.send
+    assert states(scene.apply(bundle)) == {"a": "activated"}
+
+
+def _refuse(*_: object) -> None:
+    raise HostRefused("not now")
+
+
+@pytest.mark.slow
+def test_hosts_sign_what_they_have_with_their_own_keys(scene: Scene, servers: Servers) -> None:
+    """A receipt holds what each host says, checked by its pinned key; one signed with another key is left out."""
+    bundle = scene.bundle(1)
+    sshds = {name: servers.start(name) for name in "ab"}
+    servers.site(*(servers.host(name, sshd) for name, sshd in sshds.items()))
+    scene.apply(bundle).require_success()
+    key = scene.base / "host_key"
+    shutil.copy2(sshds["a"].host_key, key)
+    own = make_key(scene.base / "own")
+    request = ReceiptRequest(places=scene.places, key=own, ask=True, host_key=str(key))
+
+    written = write_receipt(request)
+
+    assert [one.name for one in written.receipt.signed] == ["a"]
+    assert written.receipt.signed[0].releases == ((f"{LINE}-1", "active"),)
+    with pytest.raises(SignatureRefused, match="b: its receipt is not signed with a key that is pinned"):
+        written.require_all()
+    known = scene.base / "known"
+    known.write_text(f"deploy {public(own)}\n{sshds['a'].host_key_line}\n")
+    checked = check_receipt(ReceiptCheck(receipt=written.files[0], known_hosts=known))
+    assert checked.hosts == {"a": f"[{ADDRESS}]:{sshds['a'].port}"}
+    known.write_text(f"deploy {public(own)}\n")
+    assert check_receipt(ReceiptCheck(receipt=written.files[0], known_hosts=known)).hosts == {"a": ""}
 
 
 def test_a_host_without_space_stops_all(scene: Scene) -> None:

@@ -98,6 +98,19 @@ def test_what_a_host_has_is_not_sent_again() -> None:
     assert (found.send, found.have, found.resume) == (2010, 5000, 1000)
 
 
+@pytest.mark.parametrize("admit", [None, Admit(user="admit")])
+def test_in_separate_hands_what_is_pushed_is_counted_twice(admit: Admit | None) -> None:
+    """The admitting login copies what the other one pushed, now or before a cut; otherwise it is moved."""
+    archive = 8010 + 4096
+    fresh = planned(look(host(admit=admit))).hosts[0]
+    blobs = HostBlobs(complete={SHARED: 5000, NATIVE: 3000}, partial={END: 4}, inbox=frozenset({NATIVE}))
+    pushed = planned(look(host(admit=admit), blobs=blobs)).hosts[0]
+
+    assert fresh.needed == archive + 8010 + 3 * 4096 + (8010 + 3 * 4096 if admit else 0)
+    assert pushed.needed == archive + 6 + 4096 + (3010 + 2 * 4096 if admit else 0)
+    assert (fresh.copied, pushed.copied) == ((3, 2) if admit else (0, 0))
+
+
 def test_a_host_that_has_the_release_proved_is_sent_nothing() -> None:
     """A staged release of the same digest is only activated."""
     plan = planned(look(releases=(release(state="staged"), release(10))))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from bundler.deploy.kept import require_trusted
 from bundler.deploy.trust_store import TrustStore
-from bundler.errors import BundleRevoked, SignatureRefused
+from bundler.errors import BundleRevoked, SignatureRefused, UsageError
 from bundler.model.trust import Distrust, TrustedSigner
 from bundler.signing.keys import parse_public_key
 from bundler.workflows.site.rollback import RollbackRequest, rollback
-from tests.bundles import Sample, digest_of, make_sample
+from bundler.workflows.site.venv import VenvRequest, install_venvs
+from tests.bundles import DEBIAN, Sample, digest_of, make_sample
 from tests.deploy.scene import LINE, Scene
 from tests.sshd import public
 
@@ -86,3 +88,17 @@ def test_a_release_is_judged_by_the_trust_of_today(scene: Scene, site: tuple[Sam
     with pytest.raises(SignatureRefused):
         require_trusted(scene.places, f"{LINE}-1")
     require_trusted(scene.places, f"{LINE}-2")
+
+
+@pytest.mark.parametrize("release", ["", f"{LINE}-2"])
+def test_no_venv_comes_from_a_release_that_is_distrusted(
+    scene: Scene, site: tuple[Sample, Sample], release: str
+) -> None:
+    """Neither as the newest nor by name, and no older one is taken in its place; another release is."""
+    TrustStore(scene.places).add_distrust(Distrust(signers=("bob",)))
+    request = VenvRequest(places=scene.places, hosts=("root@nowhere",), venvs=("nova",), target=DEBIAN)
+
+    with pytest.raises(SignatureRefused):
+        install_venvs(replace(request, release=release))
+    with pytest.raises(UsageError, match="has no venv nova"):
+        install_venvs(replace(request, release=f"{LINE}-1"))

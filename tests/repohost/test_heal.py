@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bundler.errors import BundlerError, Busy, EquivocationRefused, FileMissing, SignatureRefused
-from bundler.repohost.intake import blobs, send_signed
+from bundler.errors import (
+    BundlerError,
+    Busy,
+    EquivocationRefused,
+    FileMissing,
+    HostRefused,
+    SignatureRefused,
+)
+from bundler.repohost.intake import admit, blobs, send_signed
 from bundler.repohost.releases import activate, check, fetch_signed, restore_signed, vouch
+from bundler.repohost.wire import WireOptions, open_wire
+from bundler.transport.port import Channel
 from tests.bundles import DEBIAN, UBUNTU, Keys, Sample, make_sample
-from tests.repohost.pushing import Roots, bundle_id, expected, push, signed_part, tree_of, trust, wired
+from tests.repohost.handmade import GROUP, OWNER
+from tests.repohost.killer import ShellTransport
+from tests.repohost.pushing import Roots, bundle_id, expected, push, push_blobs, signed_part, tree_of, trust, wired
 
 MakeBundle = Callable[..., Path]
 
@@ -257,3 +271,55 @@ def test_the_admitting_login_puts_back_what_the_pushing_one_left(
         restore_signed(wire, release)
 
         assert (vouch(wire, release).status, vouch(wire, release).faults) == (0, ())
+
+
+NOBODY = 65534
+
+
+class Nobody(ShellTransport):
+    """Commands run as a user of their own, whom nothing belongs to."""
+
+    def open(self, argv: Sequence[str]) -> Channel:
+        return super().open(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *argv])
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """Yield a root that other users may look into, its inbox made as the guide says."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "repo"
+        (root / ".bundles" / "inbox").mkdir(parents=True)
+        os.chown(root / ".bundles" / "inbox", NOBODY, NOBODY)
+        for path in (root.parent, root, root / ".bundles", root / ".bundles" / "inbox"):
+            path.chmod(0o755)
+        yield root
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs two users")
+def test_two_users_share_a_host_as_the_guide_says(
+    shared: Path, roots: Roots, signed_bundle: Path, newer: Path, plain_sample: Sample
+) -> None:
+    """One user writes to its inbox and nowhere else, the other takes it from there; the next push clears it out."""
+    options = WireOptions(root=str(shared), owner=OWNER, group=GROUP)
+    release, pushing = bundle_id(signed_bundle), Nobody()
+    with wired(shared) as wire:
+        trust(wire, roots.container(roots.first))
+    shutil.rmtree(shared / ".bundles" / "inbox" / ".trust")
+
+    wire = open_wire(pushing, replace(options, role="push"))
+    send_signed(wire, release, signed_part(signed_bundle, [DEBIAN]))
+    push_blobs(wire, signed_bundle, plain_sample)
+    thief = open_wire(pushing, options)
+    with pytest.raises(HostRefused, match="cannot be written"):
+        admit(thief, release, [DEBIAN])
+    with wired(shared, role="admit") as admitting:
+        admit(admitting, release, [DEBIAN])
+        activate(admitting, release)
+    send_signed(wire, bundle_id(newer), signed_part(newer, [DEBIAN]))
+    pushing.close()
+
+    assert tree_of(shared, release) == expected(plain_sample)
+    inbox = shared / ".bundles" / "inbox"
+    assert [path.name for path in inbox.iterdir() if not path.name.startswith(".")] == [bundle_id(newer)]
+    owners = {path.stat().st_uid for path in (shared / ".bundles").iterdir() if path != inbox and path.exists()}
+    assert (inbox.stat().st_uid, owners) == (NOBODY, {0})

@@ -34,9 +34,9 @@ def command(output: Output, /, media: tuple[Path, ...], places: Places, *, dry_r
     """Check the bundle on MEDIUM, copy it, send every repo host what it lacks, and activate it on all or on none.
 
     No host serves it before all have it proved. Killed, cut off or stopped, it leaves every host with the old
-    release or the new one; run it again to go on. Exit status 86: too many hosts failed, all serve what they served,
-    except that a host that served nothing before keeps the release if it had switched to it already;
-    87: as many failed as gates.max_failed allows, all others serve the release.
+    release or the new one; run it again to go on. A host that has it already, but for damaged signed tables, gets
+    those again. Exit status 86: too many hosts failed, all serve what they served, be it nothing; 87: as many failed
+    as gates.max_failed allows, all others serve the release.
     """
     if dry_run:
         found = plan(PlanRequest(media=media, places=places), output.emit, next_medium(output))

@@ -23,7 +23,8 @@ from bundler.workflows.site.check import Checked, CheckRequest, check
 def command(output: Output, /, places: Places, hosts: tuple[str, ...], *, http: bool) -> None:
     """Hash every served file of every repo host again, there, and name what was added, removed or changed.
 
-    Exit status 85: something differs.
+    So are the signed tables by which that is told, and compared with what this host keeps of them. Exit status 85:
+    something differs.
     """
     found = check(CheckRequest(places=places, hosts=hosts, http=http), output.emit)
     value = {

@@ -25,7 +25,8 @@ from bundler.workflows.site.repair import Repaired, RepairRequest, repair
 def command(output: Output, /, media: tuple[Path, ...], places: Places, hosts: tuple[str, ...]) -> None:
     """Check every repo host and put back what was signed where something differs. Nothing else is touched.
 
-    Missing bytes come from the copy that this host keeps of the newest bundle, from other repo hosts, or from MEDIUM.
+    Missing bytes come from the copy that this host keeps of the newest bundle, from other repo hosts, or from MEDIUM;
+    signed tables also from what this host keeps of every release. A host takes those by its own trust only.
     """
     request = RepairRequest(places=places, media=media, hosts=hosts)
     found = repair(request, output.emit, next_medium(output))

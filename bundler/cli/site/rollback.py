@@ -24,8 +24,8 @@ def command(output: Output, /, places: Places, line: str, hosts: tuple[str, ...]
     """Let every repo host serve the release before the newest again. No medium is needed, nothing is sent.
 
     NAME-VERSION says what goes back where hosts serve several. Run again after a failure, it does what is left. To go
-    forward, apply the newer bundle. A release below a floor (exit status 76), or a revoked one (78), is never served
-    again.
+    forward, apply the newer bundle. A release below a floor (exit status 76), one that too few signed who still count
+    (70), or a revoked one (78) is never served again: this host looks first, and every repo host by its own trust.
     """
     found = rollback(RollbackRequest(places=places, line=line, hosts=hosts), output.emit)
     value = {

@@ -132,7 +132,7 @@ our_words=
 # take_lock: hold this host. The lock appears by a rename, complete; one whose process has died is moved away.
 take_lock() {
     lock_place
-    mkdir -p -- "${lock%/*}" || refuse 83 "${lock%/*} cannot be made"
+    mkdir -p -- "${lock%/*}" && [ -w "${lock%/*}" ] || refuse 83 "${lock%/*} cannot be written"
     mine=${lock%/*}/.lock-$$
     rm -rf -- "$mine"
     # A link, because one needs no room: prune works on a full disk.

@@ -7,25 +7,35 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from bundler.bundle.reader import Bundle, open_bundle
 from bundler.clock import stopwatch
 from bundler.deploy.audit import AuditLog
-from bundler.deploy.kept import kept_releases, open_kept
+from bundler.deploy.outcome import reason
 from bundler.deploy.places import Places
+from bundler.deploy.push import skip
 from bundler.deploy.site_file import read_site
 from bundler.deploy.venv_archive import SUFFIX
-from bundler.deploy.venv_hosts import HOME, Sent, ask, ensure, remove
+from bundler.deploy.venv_hosts import HOME, Sent, ask, ensure, keep_alone, remove
+from bundler.deploy.venv_release import open_release, refused_archives, require_allowed
+from bundler.deploy.venv_session import ServiceSession
 from bundler.errors import BundlerError, DeployError, Problem, UsageError
-from bundler.events import Emit, ItemFinished, ItemStarted, StageAdvanced, StageFinished, StageStarted, ignore
+from bundler.events import (
+    Emit,
+    ItemFinished,
+    ItemStarted,
+    StageAdvanced,
+    StageFinished,
+    StageStarted,
+    Warned,
+    ignore,
+)
 from bundler.files import chunks, sha256_of
 from bundler.model.contents import VenvEntry
 from bundler.model.site import ServiceHost, Site
-from bundler.transport.drivers import connect
 from bundler.transport.limiter import Limiter
-from bundler.transport.port import Endpoint, Transport
 
 STAGE = "venvs"
 _INSTALLER = "bundle-install"
@@ -33,9 +43,11 @@ _INSTALLER = "bundle-install"
 
 @dataclass(frozen=True, kw_only=True)
 class VenvRequest:
-    """Which venvs go to which hosts: names from site.yaml, or ``user@host``; ``release``: an id, the newest without.
+    """Which venvs go to which hosts: names from site.yaml, or ``user@host``.
 
-    ``fetch``: the URL of a repo host's root, from which the hosts fetch; without it archives are sent.
+    ``release``: an id, or a line of which the active release is meant; without it there is only one line. ``fetch``:
+    the URL of a repo host's root, from which the hosts fetch; without it archives are sent. ``rollback``: to the venv
+    that was in use before, or ``to`` that one.
     """
 
     places: Places
@@ -48,6 +60,7 @@ class VenvRequest:
     keep: int = 2
     copy: bool = False
     rollback: bool = False
+    to: str = ""
     facts: tuple[str, ...] = ()
 
 
@@ -86,32 +99,28 @@ def install_venvs(request: VenvRequest, emit: Emit = ignore) -> Installed:
 
     Raises:
         SiteError: site.yaml is wrong or missing.
-        UsageError: There is no such host, release or venv.
+        UsageError: There is no such host, release or venv, or it is not clear which release is meant.
+        TrustError: This site would not take the release today: it was revoked, or those who signed it were.
     """
+    if request.to and (len(request.venvs) > 1 or not request.rollback):
+        raise UsageError("--to says to which venv one name goes back", hint="use it with --rollback and one --venv")
     site = read_site(request.places)
-    release = _release(request)
     hosts = [_host(site, name) for name in request.hosts]
     with ExitStack() as stack:
-        kept = stack.enter_context(open_kept(request.places, release))
+        repo_hosts = frozenset(host.name for host in site.repo_hosts)
+        kept = stack.enter_context(open_release(request.places, repo_hosts, request.release))
+        if not request.rollback:
+            require_allowed(request.places, kept)
         jobs = [(host, _venvs(kept, request, host)) for host in hosts]
         bundle = None
-        if not request.fetch and not request.rollback:
+        if not request.rollback and not request.fetch:
             bundle = stack.enter_context(open_bundle(_staged(request.places, kept)))
         work = _Work(request, site, kept, bundle, emit)
         emit(StageStarted(stage=STAGE, total=len(hosts)))
         with ThreadPoolExecutor(max(1, min(len(hosts), site.limits.connections))) as pool:
             results = tuple(pool.map(lambda job: work.one(*job), jobs))
         emit(StageFinished(stage=STAGE, seconds=work.seconds, items=len(hosts)))
-    return Installed(release=release, results=results)
-
-
-def _release(request: VenvRequest) -> str:
-    if request.release:
-        return request.release
-    kept = kept_releases(request.places)
-    if not kept:
-        raise UsageError("this site has not applied a release yet", hint="bundle-install apply first")
-    return max(kept, key=lambda name: int(name.rpartition("-")[2]))
+    return Installed(release=kept.contents.id, results=results)
 
 
 def _host(site: Site, name: str) -> ServiceHost:
@@ -163,6 +172,7 @@ class _Work:
         self._began = stopwatch()
         self._installer = request.places.releases / kept.contents.id / _INSTALLER
         self._digest = sha256_of(self._installer)
+        self._refused = refused_archives(request.places) if request.rollback else frozenset()
 
     @property
     def seconds(self) -> float:
@@ -172,68 +182,76 @@ class _Work:
     def one(self, host: ServiceHost, venvs: Sequence[VenvEntry]) -> HostResult:
         """Do everything on one host."""
         self._emit(ItemStarted(stage=STAGE, item=host.name))
+
+        def on_retry(error: BundlerError) -> None:
+            self._emit(Warned(message=f"{host.name}: {reason(host.name, error)}", hint="trying again"))
+
+        session = ServiceSession(host, self._site, self._limiter)
         try:
-            found = self._on(host, venvs)
+            found = session.persist(lambda session: self._on(session, venvs), on_retry)
             result = HostResult(host=host.name, venvs=found)
         except BundlerError as error:
             result = HostResult(host=host.name, error=error)
+        self._write_down(result)
         self._emit(ItemFinished(stage=STAGE, item=host.name, note="failed" if result.error else ""))
         self._emit(StageAdvanced(stage=STAGE))
         return result
 
-    def _on(self, host: ServiceHost, venvs: Sequence[VenvEntry]) -> tuple[Any, ...]:
-        endpoint = Endpoint(
-            name=host.name,
-            address=host.address or host.name,
-            port=host.port,
-            user=host.user or self._site.ssh.user,
-            identity=self._site.ssh.identity,
-        )
-        transport = connect(endpoint, host.transport, self._site.ssh, self._limiter)
-        try:
-            program = HOME / self._digest / _INSTALLER
-            ensure(transport, self._file(program))
-            found = [one for venv in venvs for one in self._venv(transport, program, venv)]
-        finally:
-            transport.close()
-        for one in found:
-            facts = {"host": host.name, "venv": one["venv"], "bundle": self._kept.contents.id, "path": one["path"]}
-            self._log.append("venv installed", facts)
-        return tuple(found)
+    def _write_down(self, result: HostResult) -> None:
+        for one in result.venvs:
+            facts = {"host": result.host, "venv": one["venv"], "path": one["path"]}
+            if self._request.rollback:
+                self._log.append("venv rolled back", facts)
+            else:
+                self._log.append("venv installed", {**facts, "bundle": self._kept.contents.id})
 
-    def _file(self, program: PurePosixPath) -> Sent:
-        return Sent(
-            path=program,
+    def _on(self, session: ServiceSession, venvs: Sequence[VenvEntry]) -> tuple[Any, ...]:
+        program = Sent(
+            path=HOME / self._digest / _INSTALLER,
             size=self._installer.stat().st_size,
             sha256=self._digest,
             mode="755",
-            pieces=self._installer_bytes(),
+            pieces=lambda offset: skip(self._installer_bytes(), offset),
         )
+        ensure(session.transport, program, session.progress)
+        put = self._back if self._request.rollback else self._put
+        return tuple(one for venv in venvs for one in put(session, [str(program.path), "unpack"], venv))
 
     def _installer_bytes(self) -> Iterator[bytes]:
         with self._installer.open("rb") as file:
             yield from chunks(file)
 
-    def _venv(self, transport: Transport, program: PurePosixPath, venv: VenvEntry) -> list[Any]:
-        request = self._request
-        into = request.into or posixpath.dirname(venv.install_path)
-        argv = [str(program), "unpack", "--into", into]
-        argv += [word for fact in request.facts for word in ("--fact", fact)]
-        if request.rollback:
-            return self._told(transport, [*argv, "--rollback", venv.name])
-        entry = self._kept.file(venv.archive)
+    def _options(self, venv: VenvEntry) -> list[str]:
+        into = self._request.into or posixpath.dirname(venv.install_path)
+        return ["--into", into, *(word for fact in self._request.facts for word in ("--fact", fact))]
+
+    def _back(self, session: ServiceSession, program: Sequence[str], venv: VenvEntry) -> list[Any]:
+        to = ["--to", self._request.to] if self._request.to else []
+        refused = [word for digest in sorted(self._refused) for word in ("--refuse", digest)]
+        return _told(session, [*program, "--rollback", venv.name, *to, *refused, *self._options(venv)])
+
+    def _put(self, session: ServiceSession, program: Sequence[str], venv: VenvEntry) -> list[Any]:
+        request, entry = self._request, self._kept.file(venv.archive)
         name = posixpath.basename(venv.archive).removesuffix(SUFFIX)
-        argv += ["--keep", str(request.keep), "--link", venv.name, "--sha256", entry.sha256]
-        argv += ["--copy"] if request.copy else []
+        argv = [*program, name, *self._options(venv), "--sha256", entry.sha256]
+        argv += ["--keep", str(request.keep), "--link", venv.name, *(["--copy"] if request.copy else [])]
         if request.fetch:
             source = f"{request.fetch.rstrip('/')}/{posixpath.dirname(venv.archive)}"
-            return self._told(transport, [*argv, "--from", source, name])
-        place = HOME / "incoming" / entry.sha256 / f"{name}{SUFFIX}"
-        pieces = self._bundle.stream_file(venv.archive) if self._bundle else ()
-        ensure(transport, Sent(path=place, size=entry.size, sha256=entry.sha256, mode="644", pieces=pieces))
-        found = self._told(transport, [*argv, "--from", str(place.parent), name])
-        remove(transport, place)
+            return _told(session, [*argv, "--from", source])
+        place = HOME / "incoming" / venv.name / entry.sha256
+        archive = Sent(
+            path=place / f"{name}{SUFFIX}",
+            size=entry.size,
+            sha256=entry.sha256,
+            mode="644",
+            pieces=lambda offset: skip(self._bundle.stream_file(venv.archive) if self._bundle else (), offset),
+        )
+        keep_alone(session.transport, place)
+        ensure(session.transport, archive, session.progress)
+        found = _told(session, [*argv, "--from", str(place)])
+        remove(session.transport, place)
         return found
 
-    def _told(self, transport: Transport, argv: Sequence[str]) -> list[Any]:
-        return list(ask(transport, argv)["venvs"])
+
+def _told(session: ServiceSession, argv: Sequence[str]) -> list[Any]:
+    return list(ask(session.transport, argv)["venvs"])
