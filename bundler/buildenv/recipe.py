@@ -20,8 +20,8 @@ SUITES: Mapping[str, str] = {
 }
 #: uname -m → what Debian calls the architecture.
 ARCHITECTURES: Mapping[str, str] = {"x86_64": "amd64", "aarch64": "arm64"}
-#: What every compiler run needs beside the headers that a venv names.
-COMPILERS = ("build-essential", "pkg-config")
+#: What every compiler run needs beside the headers that a venv names; git, because sources from git ask it for tags.
+COMPILERS = ("build-essential", "git", "pkg-config")
 _ORIGINS = {"debian": "Debian", "ubuntu": "Ubuntu"}
 
 
