@@ -87,11 +87,12 @@ def works(scratch: Path) -> bool:
 
 def why_not(scratch: Path) -> str | None:
     """Return why bubblewrap cannot be used here, None where it can."""
-    if shutil.which("bwrap") is None:
+    tool = shutil.which("bwrap")
+    if tool is None:
         return "bubblewrap is not installed"
     scratch.mkdir(parents=True, exist_ok=True)
     try:
-        run(Command(argv=[*arguments(scratch, "/"), "/bin/true"], env={"PATH": "/usr/bin:/bin"}), timeout=30)
+        run(Command(argv=[tool, *arguments(scratch, "/")[1:], "/bin/true"], env={"PATH": "/usr/bin:/bin"}), timeout=30)
     except CommandFailed as error:
         return error.output.strip().rpartition("\n")[2] or error.message
     return None
