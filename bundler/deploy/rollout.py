@@ -192,8 +192,8 @@ class Rollout:
     def _mend_signed(self, session: Session) -> None:
         """Send the signed part of a release that a host has again where it is damaged, or lacks a signature."""
         bundle, bundle_id = self._release.bundle, self._plan.id
-        part = releases.vouch(session.admit, bundle_id)
-        if signed_differences(bundle_id, part, self._release.known):
+        part, known = releases.vouch(session.admit, bundle_id), self._release.known
+        if signed_differences(bundle_id, part, known) or not known.keys() <= part.digests.keys():
             plan = self._plans[session.host.name]
             intake.send_signed(session.push, bundle_id, signed_files(bundle, plan.targets))
             releases.restore_signed(session.admit, bundle_id)

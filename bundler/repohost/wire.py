@@ -203,6 +203,7 @@ class Wire:
 
 
 _HINTS = {
+    2: "is a script installed there, of another version? bundle-install site host-script prints the one to have",
     64: "a rerun sends what is missing",
     74: "see docs/guide/ssh.md: separate logins",
     88: "another run is at work there; try again when it has ended",

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from bundler.deploy.trust_store import TrustStore
 from bundler.errors import FleetStopped, HostRefused, PartlyApplied, PlanRefused, SignatureRefused
+from bundler.model.trust import Distrust
 from bundler.repohost.script import short_text
 from bundler.workflows.receipt import ReceiptCheck, check_receipt
 from bundler.workflows.site.receipt import ReceiptRequest, write_receipt
@@ -167,6 +169,8 @@ def test_the_pushing_login_cannot_activate(scene: Scene, servers: Servers, hands
     with pytest.raises(PlanRefused, match="1 of 1"):
         scene.apply(bundle)
     hands.trust()
+    # Only the admitting login judges, so it alone is told whom to trust less.
+    TrustStore(scene.places).add_distrust(Distrust(bundles=("a" * 64,)))
     applied = scene.apply(bundle)
 
     assert states(applied) == {"a": "activated"}

@@ -137,6 +137,20 @@ def test_apply_of_the_same_bundle_mends_it_too(scene: Scene, applied: tuple[Samp
     assert differences(scene) == {"a": [], "b": []}
 
 
+def test_a_signature_that_was_added_since_is_handed_on(scene: Scene, applied: tuple[Sample, Sample]) -> None:
+    """Somebody else signs a bundle that hosts have: applied again, it brings them that signature, and no blobs."""
+    bundle = scene.stick / f"{LINE}-2"
+    scene.keys.sign(bundle, "bob")
+
+    again = scene.apply(bundle)
+
+    assert states(again) == {"a": "up to date", "b": "up to date"}
+    for name in "ab":
+        signatures = {path.name for path in (scene.root(name) / PART).glob("*.sig")}
+        assert signatures == {SIGNATURE, "SHA256SUMS.bob.sig"}
+    assert differences(scene) == {"a": [], "b": []}
+
+
 def test_trust_that_moved_on_is_no_drift(scene: Scene, applied: tuple[Sample, Sample]) -> None:
     """Signatures that are as they were and count no more are a warning: the host is as it was signed."""
     for name in "ab":
