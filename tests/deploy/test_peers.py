@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bundler.deploy.peers import astray
 from bundler.model.site import RepoHost
-from bundler.repohost.port import HostFacts, HostRelease
+from bundler.repohost.port import HostFacts, HostRelease, ReleaseState
 
 
-def serving(name: str, *active: str, targets: tuple[str, ...] = (), **staged: Any) -> tuple[RepoHost, HostFacts]:
-    """Return a host that serves these releases, and has others as it is said."""
-    states = {**dict.fromkeys(active, "active"), **staged}
+def serving(name: str, *active: str, targets: tuple[str, ...] = (), staged: str = "") -> tuple[RepoHost, HostFacts]:
+    """Return a host that serves these releases, and has another one staged."""
+    states: dict[str, ReleaseState] = dict.fromkeys(active, "active")
+    if staged:
+        states[staged] = "staged"
     releases = tuple(
         HostRelease(id=one, line=one.rpartition("-")[0], sequence=int(one[-1]), digest="", targets=(), state=state)
         for one, state in states.items()
@@ -22,7 +22,7 @@ def serving(name: str, *active: str, targets: tuple[str, ...] = (), **staged: An
 def test_hosts_that_agree_are_not_named() -> None:
     """With one release, or none, on all of them there is nothing to say."""
     assert astray([serving("a", "x-1-1"), serving("b", "x-1-1")]) == {}
-    assert astray([serving("a", **{"x-1-1": "staged"}), serving("b")]) == {}
+    assert astray([serving("a", staged="x-1-1"), serving("b")]) == {}
     assert astray([]) == {}
 
 
