@@ -92,7 +92,8 @@ def why_not(scratch: Path) -> str | None:
         return "bubblewrap is not installed"
     scratch.mkdir(parents=True, exist_ok=True)
     try:
-        run(Command(argv=[tool, *arguments(scratch, "/")[1:], "/bin/true"], env={"PATH": "/usr/bin:/bin"}), timeout=30)
+        argv = [tool, *arguments(scratch, "/")[1:], "/bin/true"]
+        run(Command(argv=argv, env={"PATH": "/usr/bin:/bin"}), timeout=30)
     except CommandFailed as error:
         return error.output.strip().rpartition("\n")[2] or error.message
     return None
