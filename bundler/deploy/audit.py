@@ -24,6 +24,7 @@ Events and their facts (all are added to; readers take what is there):
     repaired            host, files, bytes
     pruned              host, bundles, bytes
     venv installed      host, venv, bundle, path
+    venv rolled back    host, venv, path
     receipt             path, sha256
     recovered           torn, after                                           (digests of lines)
 

@@ -28,7 +28,17 @@ STEPS = (
     "Every file has its signed size and digest.",
     "State is raised before anything is activated, so a kill can only make the site refuse more.",
 )
-_OF_HOSTS = ("staged", "activated", "rolled back", "failed", "checked", "repaired", "pruned", "venv installed")
+_OF_HOSTS = (
+    "staged",
+    "activated",
+    "rolled back",
+    "failed",
+    "checked",
+    "repaired",
+    "pruned",
+    "venv installed",
+    "venv rolled back",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def outgoing(bundle: Bundle, digests: Iterable[str], partial: Mapping[str, int])
         offset = partial.get(digest, 0)
         if offset > blob.size:
             offset = 0
-        pieces = _skip(bundle.stream_blob(digest), offset)
+        pieces = skip(bundle.stream_blob(digest), offset)
         yield OutgoingBlob(digest=digest, size=blob.size, offset=offset, pieces=pieces)
 
 
@@ -38,7 +38,7 @@ def _read(bundle: Bundle, name: str) -> Iterator[bytes]:
         yield from chunks(file)
 
 
-def _skip(pieces: Iterable[bytes], count: int) -> Iterator[bytes]:
+def skip(pieces: Iterable[bytes], count: int) -> Iterator[bytes]:
     """Yield ``pieces`` without their first ``count`` bytes."""
     for piece in pieces:
         if count >= len(piece):

@@ -86,8 +86,7 @@ def unpack(request: UnpackRequest, archives: Sequence[Archive], emit: Emit = ign
     """
     began = stopwatch()
     request.into.mkdir(parents=True, exist_ok=True)
-    with hold(Places(state=request.into / BESIDE)), files.room_for(request.into):
-        files.sweep(request.into)
+    with using(request.into):
         # 1
         jobs = tuple(_job(request, archive) for archive in archives)
         _check_interpreters(jobs)
@@ -96,6 +95,22 @@ def unpack(request: UnpackRequest, archives: Sequence[Archive], emit: Emit = ign
         done = tuple(_activate(request, job, known) for job in jobs)
     emit(StageFinished(stage=STAGE, seconds=stopwatch() - began, items=len(done)))
     return done
+
+
+@contextmanager
+def using(into: Path) -> Iterator[None]:
+    """Be the one run that changes the venvs in a directory; what killed runs left unfinished is removed.
+
+    Raises:
+        UnpackFailed: There is no such directory.
+        Busy: Another run is.
+        SpaceError: While it lasts, the file system becomes full.
+    """
+    if not into.is_dir():
+        raise UnpackFailed(f"there is no directory {into}", hint="--into is the directory of the venvs")
+    with hold(Places(state=into / BESIDE)), files.room_for(into):
+        files.sweep(into)
+        yield
 
 
 def _job(request: UnpackRequest, archive: Archive) -> _Job:

@@ -21,6 +21,7 @@ class VenvRecord:
     """``name``: of the venv without its version; ``archive``: the archive's SHA-256; ``layers``: digests of frames.
 
     ``copied``: it has files of its own instead of hard links; ``previous``: what the link pointed to before.
+    ``left``: what was in use when somebody went back to this one; empty where it was not gone back to.
     """
 
     name: str
@@ -28,6 +29,7 @@ class VenvRecord:
     layers: tuple[str, ...]
     copied: bool
     previous: str
+    left: str = ""
 
     def save(self, venv: Path) -> None:
         """Write it into ``venv``."""
@@ -60,17 +62,18 @@ def read_record(venv: Path) -> VenvRecord | None:
 
 
 def _parse(fields: Mapping[str, object]) -> VenvRecord | None:
-    texts = [fields.get(key) for key in ("name", "archive", "previous")]
+    texts = [fields.get(key, "") for key in ("name", "archive", "previous", "left")]
     layers = fields.get("layers")
     if fields.get("format") != _FORMAT or not isinstance(layers, list):
         return None
     if not all(isinstance(text, str) for text in (*texts, *layers)):
         return None
-    name, archive, previous = map(str, texts)
+    name, archive, previous, left = map(str, texts)
     return VenvRecord(
         name=name,
         archive=archive,
         previous=previous,
+        left=left,
         layers=tuple(layers),
         copied=fields.get("copied") is True,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundler import files
 from bundler.deploy.venv_record import VenvRecord, read_record, venvs_in
-from bundler.errors import UnpackFailed
+from bundler.errors import BundleRevoked, UnpackFailed
 
 
 def linked_to(link: Path) -> str | None:
@@ -61,22 +61,51 @@ def _remove(venv: Path) -> None:
     files.remove(doomed)
 
 
-def roll_back(into: Path, name: str) -> Path:
-    """Switch the link ``name`` to the venv that was in use before; return that.
+@dataclass(frozen=True, kw_only=True)
+class GoBack:
+    """Which link goes back, and to which venv: ``to``, or the one before. Archives in ``refused`` are not gone to."""
+
+    link: str
+    to: str = ""
+    refused: frozenset[str] = frozenset()
+
+
+def go_back(into: Path, request: GoBack) -> tuple[Path, bool]:
+    """Switch the link to the venv that was in use before; return that, and whether it changed.
+
+    A link that was gone back with already stays, so that a repeated run goes back once: further back, name the venv.
 
     Raises:
         UnpackFailed: There is none.
+        BundleRevoked: It is refused.
     """
-    link = into / name
+    link = into / request.link
     current = linked_to(link)
     record = read_record(into / current) if current else None
-    if record is None:
+    if current is None or record is None:
         raise UnpackFailed(f"{link} is no link to a venv of ours", hint="give the name of the link, without version")
-    before = into / record.previous
-    if not record.previous or read_record(before) is None:
-        raise UnpackFailed(
-            f"there is no venv before {current} any more",
-            hint="unpack the one that you want; a higher --keep leaves more of them",
+    if request.to == current or (record.left and not request.to):
+        return into / current, False
+    name = request.to or record.previous
+    found = venvs_in(into).get(name)
+    if found is None or found.name != request.link:
+        raise _nothing(into, request, current)
+    if found.archive in request.refused:
+        raise BundleRevoked(
+            f"{name} is of a bundle that is no longer trusted",
+            hint="name another one with --to, or apply a newer bundle",
         )
-    files.replace_link(link, before.name)
-    return before
+    # First the memory, then the switch, as above.
+    files.sweep(into / name)
+    replace(found, left=current).save(into / name)
+    files.replace_link(link, name)
+    return into / name, True
+
+
+def _nothing(into: Path, request: GoBack, current: str) -> UnpackFailed:
+    others = [name for name, one in venvs_in(into).items() if one.name == request.link and name != current]
+    there = f"there are: {', '.join(others)}" if others else "there is no other"
+    return UnpackFailed(
+        f"{request.link} has no venv {request.to!r}" if request.to else f"there is no venv before {current} any more",
+        hint=f"{there}; a higher --keep leaves more of them",
+    )

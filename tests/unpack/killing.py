@@ -1,11 +1,11 @@
-"""The injector of tests/faults on an unpack: ``python killing.py FAULT DIRECTORY STEP``."""
+"""The injector of tests/faults on venvs: ``python killing.py SCENARIO FAULT DIRECTORY STEP``."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
+from bundler.workflows.site.unpack import BackRequest, put_back
 from tests.faults import injector
 from tests.faults.scenarios import Scenario
 from tests.unpack.conftest import SHARED, Host, archive_of, layer, tree
@@ -30,11 +30,23 @@ class Unpack(Scenario):
         return [*super().leftovers(root), *old]
 
 
+class Back(Unpack):
+    """The second version goes back to the first, which is not the oldest."""
+
+    def prepare(self, root: Path) -> None:
+        for number in range(3):
+            Host(root).put(f"nova-{number}", SHARED, layer({"n.py": f"{number}"}))
+
+    def act(self, root: Path) -> None:
+        put_back(BackRequest(venvs=("nova",), into=root / "venvs"))
+
+    def leftovers(self, root: Path) -> list[str]:
+        return Scenario.leftovers(self, root)
+
+
 def main() -> None:
-    fault, directory, step = sys.argv[1:]
-    vars(injector)["SCENARIOS"] = {"unpack": Unpack}
+    vars(injector)["SCENARIOS"] = {"unpack": Unpack, "back": Back}
     injector._CHANGES.add("os.link")
-    sys.argv = ["injector", "unpack", fault, directory, step]
     injector.main()
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from bundler.deploy.places import Places
 from bundler.deploy.state import hold
-from bundler.deploy.venv_switch import roll_back
-from bundler.errors import Busy, SpaceError, UnpackFailed
+from bundler.deploy.venv_switch import GoBack, go_back
+from bundler.errors import BundleRevoked, Busy, SpaceError, UnpackFailed
 from tests.unpack.conftest import SHARED, SITE, Host, layer, own_frame, tree
 
 OWN = layer({"only/__init__.py": "y = 2\n"})
@@ -75,16 +75,58 @@ def test_another_archive_of_that_name_takes_the_place(host: Host) -> None:
 
 
 def test_the_link_follows_and_goes_back(host: Host) -> None:
-    """The link points to the newest; a rollback to the one before, and then there is no more."""
+    """The link points to the newest; a rollback to the one before; forward again, a rollback works anew."""
     host.put("nova-1", SHARED)
     host.put("nova-2", SHARED, OWN)
     assert (host.venvs / "nova").readlink() == Path("nova-2")
 
-    assert roll_back(host.venvs, "nova") == host.venvs / "nova-1"
-
+    assert go_back(host.venvs, GoBack(link="nova")) == (host.venvs / "nova-1", True)
     assert (host.venvs / "nova").readlink() == Path("nova-1")
-    with pytest.raises(UnpackFailed, match="no venv before nova-1"):
-        roll_back(host.venvs, "nova")
+
+    host.put("nova-2", SHARED, OWN)
+    assert go_back(host.venvs, GoBack(link="nova")) == (host.venvs / "nova-1", True)
+
+
+def test_going_back_again_goes_no_further(host: Host) -> None:
+    """A rollback that is repeated stays where it is; the one before has to be named, and is gone to once, too."""
+    for number in (1, 2, 3):
+        host.put(f"nova-{number}", SHARED)
+
+    moves = [go_back(host.venvs, GoBack(link="nova")) for _ in range(2)]
+    named = [go_back(host.venvs, GoBack(link="nova", to="nova-1")) for _ in range(2)]
+    last = go_back(host.venvs, GoBack(link="nova"))
+
+    assert moves == [(host.venvs / "nova-2", True), (host.venvs / "nova-2", False)]
+    assert named == [(host.venvs / "nova-1", True), (host.venvs / "nova-1", False)]
+    assert last == (host.venvs / "nova-1", False)
+
+
+def test_there_may_be_nothing_to_go_back_to(host: Host) -> None:
+    """No older venv, another service's, none of that name, and no link at all are told apart; nothing is switched."""
+    host.put("nova-1", SHARED)
+    host.put("glance-1", SHARED, own=own_frame("glance"))
+
+    for back, message in (
+        (GoBack(link="nova"), "no venv before nova-1"),
+        (GoBack(link="nova", to="glance-1"), "has no venv 'glance-1'"),
+        (GoBack(link="nova", to="../nova-1"), "has no venv"),
+        (GoBack(link="heat"), "is no link"),
+    ):
+        with pytest.raises(UnpackFailed, match=message):
+            go_back(host.venvs, back)
+    assert (host.venvs / "nova").readlink() == Path("nova-1")
+
+
+def test_what_is_refused_is_not_gone_back_to(host: Host) -> None:
+    """The venv of a revoked bundle stays out of use, whether it is the one before or named."""
+    host.put("nova-1", SHARED)
+    host.put("nova-2", SHARED, OWN)
+    refused = frozenset({(host.archives / "nova-1.tar.zst.sha256").read_text()[:64]})
+
+    for to in ("", "nova-1"):
+        with pytest.raises(BundleRevoked, match="nova-1"):
+            go_back(host.venvs, GoBack(link="nova", to=to, refused=refused))
+    assert (host.venvs / "nova").readlink() == Path("nova-2")
 
 
 def test_old_venvs_go(host: Host) -> None:

@@ -1,4 +1,4 @@
-"""An unpack that is stopped at any place where the disk changes."""
+"""An unpack, or going back, that is stopped at any place where the disk changes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,24 @@ KILLING = Path(__file__).with_name("killing.py")
 
 
 @pytest.mark.parametrize(
-    ("step", "fault"),
-    [(11, "kill"), *(pytest.param(1, fault, marks=pytest.mark.slow) for fault in ("kill", "ENOSPC", "EIO"))],
+    ("scenario", "step", "fault"),
+    [
+        ("unpack", 11, "kill"),
+        ("back", 2, "kill"),
+        *(pytest.param("unpack", 1, fault, marks=pytest.mark.slow) for fault in ("kill", "ENOSPC", "EIO")),
+        *(pytest.param("back", 1, fault, marks=pytest.mark.slow) for fault in ("kill", "ENOSPC", "EIO")),
+    ],
 )
-def test_an_unpack_that_is_stopped_anywhere_leaves_old_or_new(step: int, fault: str, tmp_path: Path) -> None:
-    """The link leads to the whole old venv or the whole new one; a rerun ends with the new one, without leftovers."""
+def test_a_run_that_is_stopped_anywhere_leaves_old_or_new(
+    scenario: str, step: int, fault: str, tmp_path: Path
+) -> None:
+    """The link leads to the whole old venv or the whole new one; a rerun ends with the new one, without leftovers.
+
+    So does a rerun of going back: it goes no further.
+    """
     env = {**os.environ, "PYTHONPATH": str(KILLING.parents[2])}
-    command = [sys.executable, str(KILLING), fault, str(tmp_path), str(step)]
+    command = [sys.executable, str(KILLING), scenario, fault, str(tmp_path), str(step)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["tried"] > 40 // step
+    assert json.loads(done.stdout)["tried"] > (40 if scenario == "unpack" else 4) // step

@@ -1,17 +1,10 @@
-"""The small real release: unpacked from the bundle, from a directory, from a URL, over SSH, and by stock tools."""
+"""The small real release: unpacked from the bundle, from a directory, from a URL, and over SSH."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.server
 import json
-import re
-import shlex
 import subprocess
-import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +14,16 @@ from bundler.bundle.reader import open_bundle
 from bundler.deploy import venv_hosts
 from bundler.deploy.kept import keep_release
 from bundler.deploy.places import Places
+from bundler.deploy.trust_store import TrustStore, read_container
 from bundler.workflows.site import venv
 from tests.release.conftest import BIN
 from tests.sshd import Sshd
-from tests.unpack.conftest import tree
+from tests.unpack.conftest import serving, tree
 
 if TYPE_CHECKING:
     from tests.release.conftest import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
-GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "venvs.md"
 
 
 @pytest.fixture
@@ -44,19 +37,6 @@ def served(built: World, tmp_path: Path) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(b"".join(bundle.stream_file(file.path)))
     return root
-
-
-@contextlib.contextmanager
-def serving(root: Path) -> Iterator[str]:
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def install(*arguments: str | Path, status: int = 0) -> Any:
@@ -120,13 +100,14 @@ def test_over_ssh(built: World, served: Path, tmp_path: Path, monkeypatch: pytes
     """From the deployment host: the installer is sent once, the venv runs there; a host that is away is named."""
     monkeypatch.setattr(venv, "HOME", venv_hosts.HOME.__class__(tmp_path / "opt"))
     places = Places(config=tmp_path / "etc", state=tmp_path / "var")
+    trust = read_container(built.out / "trust-0001")
+    TrustStore(places).init(trust, hashlib.sha256(trust["SHA256SUMS"]).hexdigest())
     with open_bundle(built.bundle) as bundle:
         digest = bundle.digest
     (places.staging).mkdir(parents=True)
     (places.staging / digest).symlink_to(built.bundle)
     keep_release(places, built.bundle)
     with Sshd(tmp_path / "sshd") as sshd, serving(served) as url:
-        places.config.mkdir()
         host = f"name: far, address: 127.0.0.1, port: {sshd.port}, user: {sshd.user}"
         gone = "name: gone, address: 127.0.0.1, port: 1"
         places.site.write_text(
@@ -137,6 +118,7 @@ def test_over_ssh(built: World, served: Path, tmp_path: Path, monkeypatch: pytes
             places=places,
             hosts=("far", "gone"),
             venvs=("web",),
+            release=bundle.contents.id,
             fetch=url if fetch else "",
             into=str(tmp_path / "v"),
             facts=(f"{tmp_path}/x.fact:web:venv_tag=1",),
@@ -150,18 +132,3 @@ def test_over_ssh(built: World, served: Path, tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "x.fact").exists()
     assert len(list((tmp_path / "opt").glob("*/bundle-install"))) == 1
     assert "venv installed" in places.log.read_text()
-
-
-def test_the_plain_recipe_works(served: Path, tmp_path: Path) -> None:
-    """What the guide says for stock tools does what our command does."""
-    (archive,) = served.rglob("web-1.tar.zst")
-    recipe = re.search(r"^```sh\n(.*?)^```$", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert recipe is not None
-    venvs = tmp_path / "venvs"
-    with serving(served) as url:
-        settings = {"repo": f"{url}/{archive.parent.relative_to(served)}", "venv": "web", "version": "1"}
-        lines = [f"{key}={shlex.quote(value)}" for key, value in {**settings, "venvs": str(venvs)}.items()]
-        text = re.sub(r"^(repo|venv|version|venvs)=.*\n", "", recipe[1], flags=re.MULTILINE)
-        subprocess.run(["sh", "-euc", "\n".join([*lines, text])], check=True, cwd=tmp_path)
-
-    assert bottle(venvs / "web") == "bottle\n"

@@ -14,14 +14,18 @@ from bundler.cli.site_options import site_options
 from bundler.deploy.facts import parse_fact
 from bundler.deploy.places import Places
 from bundler.deploy.unpack import Unpacked
-from bundler.workflows.site.unpack import VenvsRequest, put_back, put_venvs
+from bundler.workflows.site.unpack import BackRequest, VenvsRequest, put_back, put_venvs
 
 EXAMPLES = epilog(
     "bundle-install unpack nova-33.0.1 --from http://repo1/os-releases/2026.1/debian-12-x86_64/venvs --sha256 HEX",
     "bundle-install unpack nova glance --from /media/stick/openstack-2026.1-1795123456",
     "bundle-install unpack nova-33.0.1 --from . --sha256 HEX --fact openstack_ansible:nova:venv_tag=33.0.1",
     "bundle-install unpack nova --rollback",
+    "bundle-install unpack nova --rollback --to nova-33.0.0",
 )
+#: Options that say what to unpack.
+_UNPACKING = {name: f"--{name.replace('_', '-')}" for name in ("target", "sha256", "allowed_signers", "link", "copy")}
+_UNPACKING["source"] = "--from"
 
 
 @click.command("unpack", epilog=EXAMPLES)
@@ -43,21 +47,28 @@ EXAMPLES = epilog(
               )  # fmt: skip
 @click.option("--copy", is_flag=True, help="Share no file with other venvs: files of its own, writable.")
 @click.option("--rollback", is_flag=True, help="Switch VENV back to what was in use before; nothing is unpacked.")
+@click.option("--to", default="", metavar="NAME", help="With --rollback: which older venv, e.g. nova-33.0.0.")
+@click.option("--refuse", "refused", multiple=True, metavar="HEX",
+              help="With --rollback: not to the venv of the archive with this SHA-256.")  # fmt: skip
 @site_options
 @click.pass_obj
-def command(output: Output, /, places: Places, *, rollback: bool, facts: tuple[str, ...], **options: Any) -> None:
+def command(output: Output, /, places: Places, *, facts: tuple[str, ...], **options: Any) -> None:
     """Put each VENV beside the old ones on this host, switch to it, and keep some of the old ones.
 
     Layers that a venv here already has are hard-linked, not unpacked. VENV is an archive's name without .tar.zst
     (nova-33.0.1), of a bundle also a venv's name (nova); with --rollback it is the name of the link. What is there
-    already is not touched, and a run that was ended anywhere is simply repeated.
+    already is not touched, and a run that was ended anywhere is simply repeated. Going back twice goes back once:
+    further back, --to says to which.
     """
     told = tuple(map(parse_fact, facts))
+    rollback, to, refused = (options.pop(name) for name in ("rollback", "to", "refused"))
     if rollback:
-        given = [name for name in ("source", "target", "sha256", "allowed_signers", "link", "copy") if options[name]]
-        if given:
-            raise click.UsageError(f"--rollback takes what is here: leave out --{given[0].replace('_', '-')}")
-        done = put_back(options["venvs"], options["into"], told)
+        for given in (option for name, option in _UNPACKING.items() if options[name]):
+            raise click.UsageError(f"--rollback takes what is here: leave out {given}")
+        back = BackRequest(venvs=options["venvs"], into=options["into"], to=to, refused=refused, facts=told)
+        done = put_back(back, output.emit)
+    elif to or refused:
+        raise click.UsageError("--to and --refuse belong to --rollback")
     elif not options["source"]:
         raise click.UsageError("give --from: a bundle, or where the archives lie")
     else:

@@ -18,13 +18,15 @@ EXAMPLES = epilog(
     "bundle-install venv compute1 compute2 --venv nova --fact openstack_ansible:nova:venv_tag=33.0.1",
     "bundle-install venv root@compute3 --venv nova --venv neutron --fetch http://repo1",
     "bundle-install venv compute1 --venv nova --rollback",
+    "bundle-install venv compute1 --venv nova --rollback --to nova-33.0.0",
 )
 
 
 @click.command("venv", epilog=EXAMPLES)
 @click.argument("hosts", metavar="HOST...", nargs=-1, required=True)
 @click.option("--venv", "venvs", multiple=True, required=True, metavar="NAME", help="A venv, e.g. nova.")
-@click.option("--release", default="", metavar="ID", help="An applied release (the newest).")
+@click.option("--release", default="", metavar="ID|LINE",
+              help="An applied release, or a line (openstack-2026.1): what repo hosts serve of it.")  # fmt: skip
 @click.option("--target", default="", help="The hosts' target where site.yaml does not say it.")
 @click.option("--fetch", default="", metavar="URL",
               help="Let the hosts fetch archives from the repo host at URL instead of sending them.")  # fmt: skip
@@ -34,14 +36,16 @@ EXAMPLES = epilog(
 @click.option("--fact", "facts", multiple=True, metavar="FILE:SECTION:OPTION=VALUE",
               help="A local fact for Ansible on every host, written if it differs.")  # fmt: skip
 @click.option("--copy", is_flag=True, help="Share no file between the venvs of a host.")
-@click.option("--rollback", is_flag=True, help="Switch back to what was in use before; nothing is sent.")
+@click.option("--rollback", is_flag=True, help="Switch back to what was in use before; no archive is sent.")
+@click.option("--to", default="", metavar="NAME", help="With --rollback: which older venv, e.g. nova-33.0.0.")
 @site_options
 @click.pass_obj
 def command(output: Output, /, places: Places, **options: Any) -> None:
     """Put venvs onto each HOST over SSH, beside the old ones, and switch to them; all hosts at once.
 
     HOST is a name of service_hosts in site.yaml, or user@host. The installer is sent there once. Each host compares
-    what it gets with the digest that was signed.
+    what it gets with the digest that was signed. Venvs are those of the release that the repo hosts serve, unless
+    another one is named; one that was revoked, or is distrusted, is refused. Going back twice goes back once.
     """
     for fact in options["facts"]:
         parse_fact(fact)

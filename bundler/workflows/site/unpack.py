@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bundler.deploy.facts import Fact, write_fact
 from bundler.deploy.places import Places
-from bundler.deploy.unpack import BESIDE, Unpacked, UnpackRequest, unpack
+from bundler.deploy.unpack import BESIDE, Unpacked, UnpackRequest, unpack, using
 from bundler.deploy.venv_archive import SUFFIX, Archive, file_archive
-from bundler.deploy.venv_switch import roll_back
+from bundler.deploy.venv_switch import GoBack, go_back
 from bundler.errors import UsageError
 from bundler.events import Emit, Warned, ignore
 from bundler.files import make_directory
@@ -73,19 +73,50 @@ def put_venvs(request: VenvsRequest, emit: Emit = ignore) -> tuple[Unpacked, ...
     return done
 
 
-def put_back(venvs: Sequence[str], into: Path | None, facts: Sequence[Fact] = ()) -> tuple[Unpacked, ...]:
-    """Switch the links ``venvs`` to what they pointed to before.
+@dataclass(frozen=True, kw_only=True)
+class BackRequest:
+    """Links that go back to what they pointed to before; one of them may go ``to`` a venv of its choice.
+
+    ``refused``: SHA-256 of archives whose venvs are not to be used again.
+    """
+
+    venvs: tuple[str, ...]
+    into: Path | None = None
+    to: str = ""
+    refused: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+
+
+def put_back(request: BackRequest, emit: Emit = ignore) -> tuple[Unpacked, ...]:
+    """Switch links back; one that was gone back with already stays as it is.
 
     Raises:
+        UsageError: Several venvs cannot go to one.
         UnpackFailed: There is nothing to go back to.
+        BundleRevoked: It is refused.
+        Busy: Another run unpacks into the same directory.
     """
-    directory = into or VENVS
-    done = tuple(
-        Unpacked(venv=name, path=roll_back(directory, name), link=directory / name, changed=True) for name in venvs
-    )
-    for fact in facts:
+    if request.to and len(request.venvs) > 1:
+        raise UsageError("--to names a venv of one link", hint="go back with the links one by one")
+    into = request.into or VENVS
+    with using(into):
+        done = tuple(_back(into, name, request, emit) for name in request.venvs)
+    for fact in request.facts:
         write_fact(fact)
     return done
+
+
+def _back(into: Path, name: str, request: BackRequest, emit: Emit) -> Unpacked:
+    wanted = GoBack(link=name, to=request.to, refused=frozenset(request.refused))
+    path, changed = go_back(into, wanted)
+    if not changed and not request.to:
+        emit(
+            Warned(
+                message=f"{name}: {path.name} was gone back to before, and stays",
+                hint="to go further back, name the venv with --to",
+            )
+        )
+    return Unpacked(venv=name, path=path, link=into / name, changed=changed)
 
 
 def _check(request: VenvsRequest) -> None:

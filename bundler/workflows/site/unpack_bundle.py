@@ -1,4 +1,7 @@
-"""Where `unpack` takes venvs straight from a bundle: who signed it counts, and blobs are checked as they are read."""
+"""Where `unpack` takes venvs straight from a bundle: who signed it counts, and blobs are checked as they are read.
+
+Where the site's trust judges, so does what it revoked and its floors.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from bundler.bundle.reader import Bundle
 from bundler.bundle.verification import Verification
 from bundler.deploy.trust_store import TrustStore
 from bundler.deploy.venv_archive import SUFFIX, Archive, bundle_archive
+from bundler.deploy.venv_release import require_admitted
 from bundler.errors import UsageError
 from bundler.model.contents import Contents, VenvEntry
 from bundler.signing.allowed_signers import MAX_SIZE, parse_allowed_signers
@@ -32,6 +36,8 @@ def venvs_of(request: VenvsRequest) -> Iterator[tuple[Path, list[Archive]]]:
     with open_medium(Path(request.source)) as medium:
         feed_trusted(verification, medium, policy, make_judge(policy))
         contents, _ = feed_contents(verification, medium)
+        if request.allowed_signers is None:
+            require_admitted(request.places, contents, verification.digest)
         bundle = Bundle(medium, contents, verification.digest)
         venvs = [_venv(contents, name, request.target) for name in request.venvs]
         places = {Path(venv.install_path).parent for venv in venvs}
