@@ -42,9 +42,7 @@ Examples:
 @click.option(
     "--development-key", is_flag=True, help="Sign with a key made for trying things out; it vouches for nothing."
 )
-@click.option(
-    "--refresh", is_flag=True, help="Make root file systems of targets anew, with today's distro packages."
-)
+@click.option("--refresh", is_flag=True, help="Make root file systems of targets anew, with today's distro packages.")
 @click.option("--workers", type=click.IntRange(1, 64), help="How much runs at once (default: one per processor).")
 @click.pass_obj
 def command(output: Output, /, manifest: Path, **options: Any) -> None:

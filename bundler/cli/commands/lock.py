@@ -37,9 +37,7 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
     metavar="OLD",
     help="Show what changed since the lock in the directory OLD.",
 )
-@click.option(
-    "--refresh", is_flag=True, help="Make root file systems of targets anew, with today's distro packages."
-)
+@click.option("--refresh", is_flag=True, help="Make root file systems of targets anew, with today's distro packages.")
 @click.option("--resolver", default="", metavar="NAME", help="uv (all targets) or pip (this host's own).")
 @click.pass_obj
 def command(output: Output, /, manifest: Path, **options: Any) -> None:
