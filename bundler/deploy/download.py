@@ -28,6 +28,9 @@ def fetch_text(url: str, limit: int) -> bytes:
         with urllib.request.urlopen(_request(url, 0), timeout=_TIMEOUT) as response:  # noqa: S310 -- as below
             data: bytes = response.read(limit)
             return data
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _failed(url, error) from error
     except OSError as error:
         raise _failed(url, error) from error
 
@@ -55,6 +58,7 @@ def _go_on(url: str, path: Path) -> None:
         try:
             response = urllib.request.urlopen(_request(url, start), timeout=_TIMEOUT)  # noqa: S310 -- as below
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
                 return
             raise
