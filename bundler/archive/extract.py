@@ -27,7 +27,8 @@ def checked_path(path: str) -> str:
     Raises:
         IntegrityError: It is absolute, empty, or has an empty, ``.`` or ``..`` component or a NUL.
     """
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+    framed = f"/{path}/"
+    if "//" in framed or "/./" in framed or "/../" in framed or "\0" in path:
         raise IntegrityError(f"the path {path!r} leaves its directory or is not in its plain form")
     return path
 
