@@ -19,7 +19,7 @@ from bundler.archive.untar import members
 from bundler.bundle.layout import BUNDLE_JSON, EVIDENCE, SUMS
 from bundler.bundle.medium import Medium, open_medium, read_bounded
 from bundler.errors import FormatError, IntegrityError, UsageError
-from bundler.files import CHUNK, chunks
+from bundler.files import chunks
 from bundler.model.contents import MAX_BUNDLE_JSON, MAX_SUMS, BlobEntry, Contents, FileEntry, VolumeEntry
 from bundler.model.contents_json import parse_contents
 from bundler.model.sums import parse_sums
@@ -27,6 +27,8 @@ from bundler.model.sums import parse_sums
 #: Blobs up to this size are checked in memory, larger ones in a temporary file.
 IN_MEMORY = 16 << 20
 MAX_EVIDENCE = 256 << 20
+#: Bytes of a frame that are read at a time: they are still in the processor's cache when they are decoded and hashed.
+_PIECE = 256 << 10
 _COPY = "copy the bundle anew from its source"
 
 
@@ -157,7 +159,7 @@ def decode_blob(file: IO[bytes], blob: BlobEntry) -> Iterator[bytes]:
 
 
 def _limited(file: IO[bytes], left: int) -> Iterator[bytes]:
-    while left and (piece := file.read(min(CHUNK, left))):
+    while left and (piece := file.read(min(_PIECE, left))):
         left -= len(piece)
         yield piece
 
