@@ -62,10 +62,7 @@ def targets(shared: Path) -> World:
         if not world.out.exists():
             world.root.mkdir(exist_ok=True)
             world.manifest.write_text(MANIFEST)
-            events = world.run(
-                "build", world.manifest, "--out", world.out, "--development-key", "--json", "--verbose"
-            )
-            (world.root / "events").write_text(events.stderr)
+            world.build()
     return world
 
 
