@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from bundler.errors import BundlerError, Problem, RequirementError
 from bundler.model.constraints import scan_layer
 from bundler.model.manifest_check import problem_at
-from bundler.model.manifest_tree import FieldPath, Located, child, find
+from bundler.model.manifest_tree import FieldPath, Located, child, find, locate
 from bundler.model.nearest import nearest
 from bundler.model.plan import target_keys
 from bundler.model.requirement import CREDENTIALS_HINT, has_credentials, parse_requirement, redacted
@@ -193,10 +193,12 @@ def _empty(tree: Located) -> Iterator[Problem]:
 def _overrides(tree: Located) -> Iterator[Problem]:
     listed = names(child(tree, "targets")) or ["auto"]
     allowed = {key for name in listed for key in _keys_of(name)}
+    known = {*_keys_of("auto"), *allowed, "default"}
     for pattern in ("venvs.*.targets.*", "systems.*"):
         for path, _ in find(tree, pattern):
-            yield from _selects(tree, path, allowed, "no listed target is called so")
-    known = {*_keys_of("auto"), *allowed, "default"}
+            # A file that is included may be written for more targets than are listed here.
+            own = locate(tree, path)[0].rpartition(":")[0] == tree.file
+            yield from _selects(tree, path, allowed if own else known - {"default"}, "no listed target is called so")
     for pattern in _LISTS:
         for path, _ in find(tree, f"{pattern}.*"):
             if isinstance(path[-1], str):

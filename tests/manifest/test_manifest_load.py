@@ -208,3 +208,14 @@ def test_byte_order_mark_and_crlf_are_accepted(load: Load) -> None:
     text = 'schema: 1\r\nrelease: {name: r, version: "1"}\r\nvenvs: {a: {path: /v/a, packages: [x]}}\r\n'
 
     assert load(b"\xef\xbb\xbf" + text.encode()).manifest.venvs["a"].packages == ("x",)
+
+
+def test_an_included_file_may_speak_of_targets_that_are_not_listed(load: Load, problems: Problems) -> None:
+    """A shared file serves releases with fewer targets; what is no target at all is a problem there too."""
+    main = "targets: [debian-13-x86_64]\n" + MAIN.format(include="one.yaml")
+    one = "venvs: {{a: {{packages: [x], targets: {{{key}: {{skip: true}}}}}}}}\n"
+
+    found = load(main, one=one.format(key="debian-12-aarch64"))
+
+    assert found.manifest.venvs["a"].targets["debian-12-aarch64"].skip
+    assert "no listed target" in " ".join(problems(main, one=one.format(key="debian-12-aarch46")))
