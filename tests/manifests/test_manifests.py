@@ -91,6 +91,29 @@ def test_openstack_has_every_client_that_the_release_knows() -> None:
 
 
 @pytest.mark.network
+@pytest.mark.rootfs
+@pytest.mark.isolation
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_openstack_locks_for_another_system(command_line: CommandLine, tmp_path: Path) -> None:
+    """Debian 13 gets all venvs; what is published as source only is asked in that system, with its headers."""
+    (tmp_path / "north.yaml").write_text(
+        f"{{schema: 1, include: [{OPENSTACK}], release: {{name: north}}, targets: [debian-13-x86_64]}}"
+    )
+    (tmp_path / "constraints").symlink_to(MANIFESTS / "constraints")
+
+    lock = command_line.lock(tmp_path / "north.yaml")
+
+    (target,) = (path for path in lock.iterdir() if path.name.startswith("debian"))
+    assert {path.name for path in target.glob("pylock.*.toml")} == {
+        f"pylock.{venv}.toml" for venv in read(OPENSTACK).venvs
+    }
+    keystone = locked(lock, "debian-13-x86_64", "keystone")
+    assert {"python-ldap", "systemd-python", "python-qpid-proton"} <= set(keystone)
+    assert locked(lock, "debian-13-x86_64", "cinder")["zstd"] == "1.5.7.2"
+
+
+@pytest.mark.network
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ansible-control-node", "django", "private-directory"])
 def test_an_example_locks_for_its_targets(command_line: CommandLine, name: str) -> None:
