@@ -24,6 +24,16 @@ BIN = Path(sys.executable).parent
 _PATIENCE = 30
 
 
+@pytest.fixture(autouse=True)
+def _signals_arrive() -> Iterator[None]:
+    """Whoever runs the tests may ignore signals (nohup, a background shell), and children inherit that."""
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
+
+
 class SilentIndex:
     """An index that takes connections and never answers: whoever asks it is in the middle of something."""
 
@@ -151,9 +161,10 @@ def _interrupt_early(user: User) -> tuple[int, str]:
     """Send SIGINT between the start of Python, which catches it, and our own handler; return status and stderr."""
     command = [str(BIN / "bundle-build"), "config"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=user.env())
-    for wanted in (True, False):
-        while _catches_interrupts(process.pid) is not wanted and process.poll() is None:
-            pass
+    with contextlib.suppress(OSError):  # the moment was missed: it has ended
+        for wanted in (True, False):
+            while _catches_interrupts(process.pid) is not wanted and process.poll() is None:
+                pass
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=_PATIENCE)
     return process.returncode, said
