@@ -196,8 +196,12 @@ class Systems:
 
     def _obstacles(self, target: Target) -> Iterator[Problem]:
         where = f"targets: {target.name}"
-        if emulation.is_foreign(target) and (wrong := emulation.why_not(target)):
-            yield Problem(where=where, what=wrong[0], hint=wrong[1])
+        if emulation.is_foreign(target):
+            if wrong := emulation.why_not(target):
+                yield Problem(where=where, what=wrong[0], hint=wrong[1])
+            if shutil.which("arch-test") is None:
+                what = f"arch-test is not installed: mmdebstrap asks it whether {target.arch} programs run"
+                yield Problem(where=where, what=what, hint="apt-get install arch-test")
         try:
             self._recipe(target)
         except BuildEnvironmentError as error:

@@ -71,6 +71,7 @@ def test_every_target_that_cannot_be_made_is_named(
     """No emulator for one, no mirror for the other, in one go."""
     tools("mmdebstrap", "exit 0")
     tools("bwrap", "exit 0")
+    tools("arch-test", "exit 0")
     monkeypatch.setattr(emulation, "why_not", lambda _target: ("qemu is not registered", "register it"))
     found = {problem.where: problem.what for problem in made.problems([NATIVE, FOREIGN, NOBLE])}
 
@@ -78,6 +79,19 @@ def test_every_target_that_cannot_be_made_is_named(
         f"targets: {FOREIGN.name}": "qemu is not registered",
         f"targets: {NOBLE.name}": f"this host's apt knows no mirror of ubuntu for {NOBLE.name}",
     }
+
+
+def test_what_mmdebstrap_asks_for_foreign_systems_is_named(
+    tools: Callable[[str, str], None], made: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's mmdebstrap only recommends arch-test, and makes no foreign system without it."""
+    tools("mmdebstrap", "exit 0")
+    tools("bwrap", "exit 0")
+    monkeypatch.setattr(emulation, "why_not", lambda _target: None)
+    (problem,) = made.problems([NATIVE, FOREIGN])
+
+    assert "arch-test is not installed" in problem.what
+    assert problem.hint == "apt-get install arch-test"
 
 
 def test_an_environment_is_refused_before_anything_is_made(
