@@ -91,6 +91,11 @@ class ConstraintLayer(Document):
     lines: tuple[str, ...] | None = Field(
         default=None, title="constraints written here", examples=[["setuptools<81"]]
     )
+    signers: str | None = Field(
+        default=None,
+        title="allowed_signers file, relative to the manifest; one of them must have signed the layer's file",
+        examples=["trust/constraint-signers"],
+    )
 
 
 class VenvConstraints(Document):

@@ -126,6 +126,8 @@ def _layers(tree: Located) -> Iterator[Problem]:
                 if len(given) != 1:
                     what = f"has {' and '.join(given)}" if given else "has no content"
                     yield problem_at(tree, path, what, "give exactly one of file, url, git and lines")
+                if "signers" in names(layer) and "lines" in given:
+                    yield problem_at(tree, (*path, "signers"), "lines that stand here have no signature", "remove it")
                 name = child(layer, "name")
                 if name is not None and isinstance(name.value, str):
                     if name.value in seen:

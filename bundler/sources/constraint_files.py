@@ -14,7 +14,9 @@ from bundler.model.constraints import Layer, scan_layer
 from bundler.model.lock import LayerRecord
 from bundler.model.manifest import ConstraintLayer, Manifest
 from bundler.model.plan import effective_layers
+from bundler.signing.documents import SUFFIX
 from bundler.sources.credentials import redact_text, redact_url
+from bundler.sources.signed_layers import check_layer
 
 #: More than this is no constraints file.
 MOST_BYTES = 4 << 20
@@ -58,6 +60,7 @@ class LayerReader:
         where = f"constraint layer {layer.name}"
         try:
             location, shown, data = self._content(layer)
+            check_layer(layer, data, self.root, lambda: self._signature(layer, location))
         except BundlerError as error:
             what = f"cannot be had: {redact_text(error.message)}"
             self.problems.append(Problem(where=where, what=what, hint=error.hint))
@@ -88,6 +91,15 @@ class LayerReader:
             repository = redact_url(layer.git.url)
             return f"{repository}@{commit}:{layer.git.path}", f"{repository}@{commit[:12]}:{layer.git.path}", data
         return OWN_LINES, f"manifest layer {layer.name}", "\n".join(layer.lines or ()).encode()
+
+    def _signature(self, layer: ConstraintLayer, location: str) -> bytes:
+        """Return what is beside a layer's file, in git at the very same commit."""
+        if layer.url is not None:
+            return self.fetch(layer.url + SUFFIX)
+        if layer.git is not None:
+            commit = location.removesuffix(f":{layer.git.path}").rpartition("@")[2]
+            return self.read_git(layer.git.url, commit, layer.git.path + SUFFIX)[1]
+        return _read_file(self.root / f"{layer.file}{SUFFIX}")
 
     def _decode(self, data: bytes, where: str, location: str) -> str | None:
         if len(data) > MOST_BYTES:

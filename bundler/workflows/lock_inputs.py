@@ -106,7 +106,13 @@ def _local_sources(loaded: LoadedManifest, plans: Iterable[VenvPlan]) -> list[Pa
     if missing:
         hint = "paths are relative to the manifest"
         raise FetchFailed("local sources are missing", hint=hint, problems=missing)
-    return sorted({path.resolve() for _, path in paths})
+    return sorted({path.resolve() for path in (*(path for _, path in paths), *_signers(loaded))})
+
+
+def _signers(loaded: LoadedManifest) -> list[Path]:
+    """Return the files that say who must have signed a constraint layer: with others the lock is made anew."""
+    layers = (layer for group in layer_groups(loaded.manifest) for layer in group.layers)
+    return sorted({loaded.root / layer.signers for layer in layers if layer.signers is not None})
 
 
 def refuse_outdated(inputs: Inputs, plans: Sequence[VenvPlan], lock: Lock | None, where: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_service_is_taken_out_of_the_upper_constraints(place: Path) -> None:
 
 
 def test_one_can_take_a_few_services_and_the_extra_venvs(place: Path) -> None:
-    """Services are named by venv or package; uwsgi has no version where the pins have one; utility has all clients."""
+    """Services are named by venv or package; uwsgi has no version that the pins have, utility has all clients."""
     released(place, services=("keystone", "openstack-heat"), extra=EXTRA_VENVS, pins=place / "osa-pins-33.0.1.txt")
 
     manifest = read(place)

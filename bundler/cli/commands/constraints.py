@@ -1,4 +1,4 @@
-"""`bundle-build constraints`: what the constraint layers say together."""
+"""`bundle-build constraints`: what the layers say together, what is tested, and whether all of it fits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import click
 
 from bundler.cli.context import Output
 from bundler.model.lock import Shadowed
+from bundler.signing.development import config_directory, find_development_key
 from bundler.store.cas import Store, default_root
 from bundler.workflows.constraints import ConstraintGroup, show_constraints
+from bundler.workflows.publish_constraints import PublishRequest, publish_constraints
+from bundler.workflows.verify import VerifyRequest
+
+_PATH = click.Path(dir_okay=False, path_type=Path)
+_BUNDLE = click.Path(exists=True, path_type=Path)
 
 
 @click.group("constraints")
 def command() -> None:
-    """Show the effective constraints of a manifest."""
+    """Show, check and publish constraints."""
 
 
 @command.command("show")
@@ -37,6 +43,42 @@ def show(output: Output, manifest: Path, only: str, lost: bool) -> None:
             output.out("\n".join(_lines(group, lost=lost)))
 
     output.show([_plain(group, lost=lost) for group in groups], render)
+
+
+@command.command("publish")
+@click.argument("bundle", type=_BUNDLE)
+@click.option("--key", required=True, type=_PATH, help="Private key, or the .pub file of a key that an agent holds.")
+@click.option("--signer", required=True, help="Your name as readers of the file know it: 1 to 32 of a-z, 0-9 and -.")
+@click.option("-o", "--out", "output_", required=True, type=_PATH, metavar="FILE",
+              help="The constraints file; its signature is FILE.sig.")  # fmt: skip
+@click.option("--allowed-signers", type=_PATH, help="Who may have signed the bundle (default: the development key).")
+@click.option("-n", "--threshold", type=click.IntRange(min=1), default=1, show_default=True,
+              help="How many different signers must have signed the bundle.")  # fmt: skip
+@click.option("--venv", "venvs", multiple=True, metavar="NAME", help="Only this venv; may be repeated.")
+@click.option("--target", "targets", multiple=True, metavar="NAME", help="Only this target; may be repeated.")
+@click.option("--allow-unproved", is_flag=True, help="Publish also what was not proved; the file says so.")
+@click.option("--force", is_flag=True, help="Replace the file of --out.")
+@click.pass_obj
+def publish(output: Output, /, bundle: Path, **options: Any) -> None:
+    """Verify BUNDLE and write the tested versions of its venvs as a signed constraints file.
+
+    Another manifest takes it as a layer: `constraints: [{name: tested, file: FILE, signers: allowed_signers}]`.
+    """
+    found = find_development_key(config_directory())
+    trusted = options.pop("allowed_signers") or (found.allowed_signers if found else None)
+    if trusted is None:
+        raise click.UsageError("give --allowed-signers: a bundle cannot vouch for itself")
+    policy = VerifyRequest(bundle=bundle, allowed_signers=trusted, threshold=options.pop("threshold"))
+    request = PublishRequest(verify=policy, output=options.pop("output_"), **options)
+    report = publish_constraints(request, output.emit)
+
+    def render() -> None:
+        venvs = "1 venv" if len(report.venvs) == 1 else f"{len(report.venvs)} venvs"
+        output.out(f"{report.path}: {report.packages} packages of {venvs} of {report.bundle}")
+        output.out(f"{report.signature}: its signature; readers trust it with the line")
+        output.out(f"  {report.allowed_signers_line}")
+
+    output.show({**asdict(report), "path": str(report.path), "signature": str(report.signature)}, render)
 
 
 def _lines(group: ConstraintGroup, *, lost: bool) -> Iterator[str]:
