@@ -60,7 +60,8 @@
     │   └── Busy                    88
     └── EnvironmentProblem      90..99   the host lacks something
         ├── ToolMissing             90
-        └── CommandFailed           91
+        ├── CommandFailed           91
+        └── ListenFailed            92
 
 Errors are data: a message that says what happened and where, a hint that says what to do. Only the CLI
 turns them into text and an exit code.
@@ -465,3 +466,9 @@ class CommandFailed(EnvironmentProblem):
         super().__init__(message, hint=hint)
         self.returncode = returncode
         self.output = output
+
+
+class ListenFailed(EnvironmentProblem):
+    """A server cannot have the address that it was to listen on."""
+
+    exit_code = 92

@@ -24,6 +24,7 @@ HEADINGS = {
     "Set up a site": ("trust", "site"),
     "Bring a release": ("verify", "plan", "apply"),
     "Look after it": ("status", "check", "repair", "rollback", "prune", "why"),
+    "Serve it": ("serve", "nginx-config"),
     "Virtual environments": ("venv", "unpack"),
     "Answer for it": ("evidence", "receipt"),
 }
