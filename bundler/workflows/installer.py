@@ -2,8 +2,9 @@
 
 A pex for several platforms, which makes itself a venv in the user's cache at its first start (a third of the start
 time afterwards): our own modules that `bundler.cli.install` reaches, and the wheels of
-``installer_requirements.txt`` (exact versions with
-hashes) for each platform. Built once per content and cached in the store.
+``installer_requirements.txt`` (exact versions with hashes) for each platform. pex puts the file together; the wheels are
+chosen and fetched here, once for all platforms, where pex would start pip for each of them. Built once per content and
+cached in the store.
 """
 
 from __future__ import annotations
@@ -11,26 +12,25 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from bundler.clock import stopwatch
-from bundler.errors import CommandFailed, EnvironmentProblem
+from bundler.errors import BundlerError, CommandFailed, EnvironmentProblem
 from bundler.events import Emit, StageFinished, StageStarted
 from bundler.files import sha256_of
 from bundler.model.index import IndexConfig
 from bundler.model.target import Python, Target, make_target
 from bundler.process import Command, run
 from bundler.store.cas import Blob, Store, key_of
+from bundler.workflows.installer_wheels import carried_tags, fetch_wheels, place, read_pins
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 ARCHES = ("x86_64", "aarch64")
 #: The newest glibc whose wheels are accepted: that of the oldest distribution we install on (Debian 11).
 GLIBC = (2, 31)
-_STABLE_ABIS = frozenset(f"cp3{minor}" for minor in range(2, 11))
 ENTRY_POINT = "bundler.cli.install"
 COMMANDS = "bundler.cli.site"
 REQUIREMENTS = Path(__file__).with_name("installer_requirements.txt")
@@ -39,9 +39,7 @@ LEFT_OUT = ("invoke", "markdown-it-py", "mdurl", "pygments")
 #: A fixed date, so that the same content gives the same file: zip's oldest.
 EPOCH = "315532800"
 #: Of the way the file is made; a change builds it anew.
-RECIPE = 2
-#: What pip says of a server that it cannot reach, without its own object's address.
-_NETWORK = re.compile(r"(?:Failed to establish a new connection: |Caused by )(.+?)'?\)?'?: /")
+RECIPE = 3
 
 
 def own_modules(start: str, root: Path) -> tuple[Path, ...]:
@@ -86,23 +84,19 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def complete_platforms(pythons: Sequence[str] = PYTHONS, arches: Sequence[str] = ARCHES) -> dict[str, str]:
-    """Return, per platform name, the JSON document that pex wants for an interpreter that is not here."""
-    documents = {}
-    for python in pythons:
-        for arch in arches:
-            interpreter = Python(full_version=f"{python}.0", executable=f"/usr/bin/python{python}")
-            target = make_target("linux", "0", arch, interpreter, GLIBC)
-            documents[f"{interpreter.tag}-{arch}"] = json.dumps(
-                {"marker_environment": target.markers, "compatible_tags": _tags(target)},
-                sort_keys=True,
-            )
-    return documents
+def platforms(pythons: Sequence[str] = PYTHONS, arches: Sequence[str] = ARCHES) -> tuple[Target, ...]:
+    """Return the platforms that `bundle-install` starts on."""
+    return tuple(
+        make_target("linux", "0", arch, Python(full_version=f"{one}.0", executable=f"/usr/bin/python{one}"), GLIBC)
+        for one in pythons
+        for arch in arches
+    )
 
 
-def _tags(target: Target) -> list[str]:
-    """Return the target's tags without the stable ABIs of newer Pythons: one wheel of a package serves them all."""
-    return [str(tag) for tag in target.tags if tag.abi != "abi3" or tag.interpreter in _STABLE_ABIS]
+def complete_platform(target: Target) -> str:
+    """Return the JSON document that pex wants for an interpreter that is not here."""
+    tags = [str(tag) for tag in carried_tags(target)]
+    return json.dumps({"marker_environment": target.markers, "compatible_tags": tags}, sort_keys=True)
 
 
 def build_installer(store: Store, indexes: IndexConfig, emit: Emit) -> Blob:
@@ -141,49 +135,51 @@ def build_installer(store: Store, indexes: IndexConfig, emit: Emit) -> Blob:
 
 
 def _build(files: Sequence[Path], root: Path, store: Store, indexes: IndexConfig) -> Blob:
+    pins = [pin for pin in read_pins(REQUIREMENTS.read_text("utf-8")) if pin.name not in LEFT_OUT]
     with store.workdir("installer") as work:
         for path in files:
             copy = work / "sources" / path.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
         (work / "sources" / "bundler" / "version.txt").write_text(version("offline-bundler") + "\n", "utf-8")
-        platforms = []
-        for name, document in sorted(complete_platforms().items()):
-            (work / f"{name}.json").write_text(document, "utf-8")
-            platforms += ["--complete-platform", str(work / f"{name}.json")]
-        out = work / "bundle-install"
-        argv = [
-            sys.executable, "-m", "pex", "--pex-root", str(store.root / "pex"), *_index_options(indexes), *platforms,
-            *(f"--exclude={name}" for name in LEFT_OUT), "--no-build",
-            "--requirement", str(REQUIREMENTS), "--sources-directory", str(work / "sources"),
-            "--entry-point", f"{ENTRY_POINT}:main", "--python-shebang", "/usr/bin/env python3",
-            "--no-emit-warnings", "--venv", "--output-file", str(out),
-        ]  # fmt: skip
-        log = store.root / "logs" / "installer.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("", "utf-8")
         try:
-            run(Command(argv=argv, env={**os.environ, **indexes.env, "SOURCE_DATE_EPOCH": EPOCH}), log=log)
-        except CommandFailed as error:
-            why = reason(error.output or log.read_text("utf-8", "replace"))
+            place(fetch_wheels(pins, platforms(), indexes, store), store, work / "wheels")
+        except BundlerError as error:
             raise EnvironmentProblem(
-                f"bundle-install could not be built: {why}",
-                hint=f"is the package index reachable, and does it have these versions? log: {log}",
+                f"bundle-install could not be built: {error.message}",
+                hint=error.hint or "is the package index reachable, and does it have these versions?",
+                problems=error.problems,
             ) from error
-        return store.adopt(out)
+        return store.adopt(_pex([str(pin.requirement) for pin in pins], work, store))
+
+
+def _pex(requirements: Sequence[str], work: Path, store: Store) -> Path:
+    """Return the finished file in ``work``, made of ``wheels`` and ``sources`` there."""
+    chosen = []
+    for target in platforms():
+        path = work / f"{target.python.tag}-{target.arch}.json"
+        path.write_text(complete_platform(target), "utf-8")
+        chosen += ["--complete-platform", str(path)]
+    out = work / "bundle-install"
+    argv = [
+        sys.executable, "-m", "pex", "--disable-cache", *chosen, *(f"--exclude={name}" for name in LEFT_OUT),
+        "--no-build", "--no-pypi", "--pre-resolved-dists", str(work / "wheels"), *requirements,
+        "--sources-directory", str(work / "sources"), "--entry-point", f"{ENTRY_POINT}:main",
+        "--python-shebang", "/usr/bin/env python3", "--no-emit-warnings", "--venv", "--output-file", str(out),
+    ]  # fmt: skip
+    log = store.root / "logs" / "installer.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("", "utf-8")
+    try:
+        run(Command(argv=argv, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}), log=log)
+    except CommandFailed as error:
+        why = reason(error.output or log.read_text("utf-8", "replace"))
+        raise EnvironmentProblem(f"bundle-install could not be built: {why}", hint=f"log: {log}") from error
+    return out
 
 
 def reason(output: str) -> str:
-    """Return the line of pex's output that says why it failed: what the network said, else its last error."""
+    """Return the line of pex's output that says why it failed: its last error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    network = [match[1] for line in lines for match in [_NETWORK.search(line)] if match]
     errors = [line.partition("ERROR: ")[2] for line in lines if "ERROR: " in line]
-    return (network or errors or lines or ["pex said nothing"])[-1][:300]
-
-
-def _index_options(indexes: IndexConfig) -> list[str]:
-    """Our dependencies come from the first index that is not bound to packages; without one, from pip's default."""
-    options = ["--cert", indexes.cert] if indexes.cert else []
-    options += ["--proxy", indexes.proxy] if indexes.proxy else []
-    general = [index.url for index in indexes.indexes if index.url and not index.packages]
-    return options + (["--no-pypi", "--index-url", general[0]] if general else [])
+    return (errors or lines or ["pex said nothing"])[-1][:300]
