@@ -1,4 +1,4 @@
-"""The wheels that `bundle-install` carries: exact versions with hashes, chosen for each platform, each fetched once."""
+"""The wheels that `bundle-install` carries: of locked versions, chosen for each platform, each fetched once."""
 
 from __future__ import annotations
 

@@ -26,8 +26,10 @@ def test_lines_go_on_after_a_backslash() -> None:
     """Name, marker and hashes of each line are read as uv writes them."""
     first, second = read_pins(PINS)
 
-    assert (first.name, first.digests) == ("demo", {"aa", "bb"})
-    assert (second.name, second.digests) == ("other-name", frozenset())
+    assert first.name == "demo"
+    assert first.digests == {"aa", "bb"}
+    assert second.name == "other-name"
+    assert not second.digests
     assert [target.python.version for target in platforms() if not first.applies_to(target)] == ["3.14", "3.14"]
 
 
@@ -67,6 +69,6 @@ def test_a_wheel_with_another_hash_does_not_count(tmp_path: Path) -> None:
     (tmp_path / wheel.filename).write_bytes(wheel.data)
     pins = list(read_pins(f"demo==1.0 --hash=sha256:{'0' * 64}"))
 
-    with pytest.raises(EnvironmentProblem, match="no wheel of demo==1.0") as caught:
+    with pytest.raises(EnvironmentProblem, match="no wheel of demo") as caught:
         fetch_wheels(pins, platforms()[:1], IndexConfig(folders=(tmp_path,)), Store(tmp_path / "store"))
     assert "mirror" in caught.value.hint

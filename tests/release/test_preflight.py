@@ -105,7 +105,7 @@ def test_missing_compilers_are_named_where_something_is_compiled(host: Target) -
     ],
 )
 def test_a_failed_installer_says_why_in_one_line(output: str, said: str) -> None:
-    """pex's last error, or at least its last line."""
+    """The last error that pex names, or at least its last line."""
     assert reason(output) == said
 
 
