@@ -3,8 +3,8 @@
 A pex for several platforms, which makes itself a venv in the user's cache at its first start (a third of the start
 time afterwards): our own modules that `bundler.cli.install` reaches, and the wheels of
 ``installer_requirements.txt`` (exact versions with hashes) for each platform. pex puts the file together; the wheels
-are chosen and fetched here, once for all platforms, where pex would start pip for each of them. Built once per content
-and cached in the store.
+are chosen and fetched here, once for all platforms, where pex would start pip for each of them. Built once for each
+content and cached in the store.
 """
 
 from __future__ import annotations
