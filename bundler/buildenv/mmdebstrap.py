@@ -79,7 +79,9 @@ def _hint(output: str) -> str:
     if "unshare" in output or "newuidmap" in output or "user namespace" in output:
         return "an ordinary user needs uidmap, and a line in /etc/subuid and /etc/subgid; root needs neither"
     if "cannot be executed" in output or "Exec format error" in output or "arch-test" in output:
-        return "foreign programs cannot run here: sh scripts/prepare-host, or apt-get install arch-test qemu-user-static"
+        return (
+            "foreign programs cannot run here: sh scripts/prepare-host, or apt-get install arch-test qemu-user-static"
+        )
     return "run it by hand to see more; a rerun begins anew"
 
 
