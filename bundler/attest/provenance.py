@@ -77,7 +77,7 @@ def _run(request: ProvenanceRequest) -> dict[str, Any]:
 
 def resolved_dependencies(lock: Lock) -> list[dict[str, Any]]:
     """Return everything that the lock names, each thing once, as in-toto ResourceDescriptors."""
-    locked = [package for venv in lock.venvs for package in venv.packages]
+    locked = [package for venv in lock.carried for package in venv.packages]
     needed = [package for build in lock.builds for package in build.packages]
     descriptors = {json.dumps(one, sort_keys=True): one for one in (*_described(locked, needed), *_constraints(lock))}
     return [descriptors[key] for key in sorted(descriptors, key=lambda key: (descriptors[key]["name"], key))]

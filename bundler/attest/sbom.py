@@ -43,7 +43,10 @@ class SbomPackage:
 
 @dataclass(frozen=True, kw_only=True)
 class SbomRequest:
-    """A venv of a release. ``created`` is in seconds since the epoch; ``tool`` our version."""
+    """A venv of a release, or packages that are carried without one.
+
+    ``created`` is in seconds since the epoch; ``tool`` our version.
+    """
 
     venv: str
     target: str
@@ -58,17 +61,14 @@ class SbomRequest:
 
 def make_sbom(request: SbomRequest) -> bytes:
     """Return the CycloneDX document."""
+    facts = {"target": request.target, "python": request.python, "install-path": request.install_path}
     root = Component(
         name=request.venv,
         version=request.version,
         group=request.release,
         type=ComponentType.APPLICATION,
-        bom_ref=f"venv:{request.venv}@{request.target}",
-        properties=[
-            Property(name=f"{PREFIX}target", value=request.target),
-            Property(name=f"{PREFIX}python", value=request.python),
-            Property(name=f"{PREFIX}install-path", value=request.install_path),
-        ],
+        bom_ref=f"venv:{request.venv.replace(' ', '-')}@{request.target}",
+        properties=[Property(name=f"{PREFIX}{name}", value=value) for name, value in facts.items() if value],
     )
     components = {package.wheel.name: _component(package) for package in request.packages}
     bom = Bom(components=components.values(), serial_number=_UNKNOWN)

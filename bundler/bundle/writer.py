@@ -24,7 +24,17 @@ from bundler.clock import stopwatch
 from bundler.errors import ContentsRefused, Problem
 from bundler.events import Emit, StageAdvanced, StageFinished, StageStarted
 from bundler.files import chunks, fsync_directory, replacing, replacing_directory, sha256_of, write
-from bundler.model.contents import MAX_SIGNATURE, Contents, FileEntry, LinkEntry, TargetEntry, VenvEntry, VolumeEntry
+from bundler.model.contents import (
+    MAX_SIGNATURE,
+    Contents,
+    FileEntry,
+    LinkEntry,
+    RoleEntry,
+    SeedEntry,
+    TargetEntry,
+    VenvEntry,
+    VolumeEntry,
+)
 from bundler.model.contents_check import check_contents
 from bundler.model.contents_json import format_contents, parse_contents
 from bundler.model.sums import format_sums
@@ -52,6 +62,8 @@ class BundlePlan:
     files: tuple[FileEntry, ...]
     links: tuple[LinkEntry, ...] = ()
     venvs: tuple[VenvEntry, ...] = ()
+    seeds: tuple[SeedEntry, ...] = ()
+    openstack_ansible: tuple[RoleEntry, ...] = ()
     base: str = ""
     blob_sizes: Mapping[str, int]
     compressed: frozenset[str] = frozenset()
@@ -163,6 +175,8 @@ def _contents(plan: BundlePlan, volumes: tuple[VolumeEntry, ...]) -> Contents:
         ),
         volumes=volumes,
         venvs=tuple(sorted(plan.venvs, key=lambda venv: (venv.name, venv.target))),
+        seeds=tuple(sorted(plan.seeds, key=lambda seed: seed.target)),
+        openstack_ansible=plan.openstack_ansible,
         base=plan.base,
     )
     check_contents(parse_contents(format_contents(contents)))

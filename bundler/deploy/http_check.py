@@ -19,6 +19,7 @@ from bundler.repohost.port import Difference
 
 #: Files of one host at a time; seconds without a byte.
 _AT_ONCE, _PATIENCE = 4, 60
+_INDEX = "/index.html"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,14 @@ def served_files(contents: Contents, targets: Iterable[str]) -> Iterator[Served]
     for file in files.values():
         yield Served(path=file.path, size=file.size, sha256=file.sha256)
     for link in contents.links:
-        to = files.get(posixpath.normpath(posixpath.join(posixpath.dirname(link.path), link.to)))
-        if to is not None and wanted & set(link.targets):
-            yield Served(path=link.path, size=to.size, sha256=to.sha256)
+        if not wanted & set(link.targets):
+            continue
+        leads = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), link.to))
+        # Of a directory one file tells whether the server follows the link.
+        for end in ("", _INDEX):
+            to = files.get(leads + end)
+            if to is not None:
+                yield Served(path=link.path + end, size=to.size, sha256=to.sha256)
 
 
 def check_http(url: str, served: Iterable[Served]) -> tuple[Difference, ...]:

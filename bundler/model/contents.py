@@ -116,8 +116,42 @@ class TargetEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeedEntry:
+    """Packages that a target carries beside those of its venvs; they have no layers."""
+
+    target: str
+    packages: tuple[PackageEntry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleVenv:
+    """A venv as OpenStack-Ansible knows it: ``basename`` names its files, ``requirements`` are its pip packages.
+
+    ``named``: those of them that its own variables have in a form that its role cannot use without a network.
+    """
+
+    name: str
+    basename: str
+    requirements: tuple[str, ...]
+    named: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleEntry:
+    """What OpenStack-Ansible is to be told: its branch and release, which upper constraints there are, its venvs."""
+
+    branch: str
+    release: str
+    upper: str
+    venvs: tuple[RoleVenv, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contents:
-    """All of ``bundle.json``. ``created``: seconds since the epoch; ``base``: digest of a base bundle or empty."""
+    """All of ``bundle.json``. ``created``: seconds since the epoch; ``base``: digest of a base bundle or empty.
+
+    ``openstack_ansible`` is empty in bundles that were made before there was such a thing.
+    """
 
     name: str
     version: str
@@ -131,6 +165,8 @@ class Contents:
     volumes: tuple[VolumeEntry, ...]
     venvs: tuple[VenvEntry, ...]
     base: str = ""
+    seeds: tuple[SeedEntry, ...] = ()
+    openstack_ansible: tuple[RoleEntry, ...] = ()
     format: int = FORMAT
     critical: tuple[str, ...] = field(default=())
 

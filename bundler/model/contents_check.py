@@ -71,6 +71,7 @@ def _targets(contents: Contents) -> Iterator[Problem]:
         *((f"link {link.path}", link.targets) for link in contents.links),
         *((f"volume {volume.name}", (volume.target,)) for volume in contents.volumes if volume.target),
         *((f"venv {venv.name}", (venv.target,)) for venv in contents.venvs),
+        *(("seeds", (seed.target,)) for seed in contents.seeds),
     ]
     for where, targets in used:
         unknown = sorted(set(targets) - set(known))

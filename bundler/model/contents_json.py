@@ -21,6 +21,9 @@ from bundler.model.contents import (
     LinkEntry,
     PackageEntry,
     ProofEntry,
+    RoleEntry,
+    RoleVenv,
+    SeedEntry,
     TargetEntry,
     VenvEntry,
     VolumeEntry,
@@ -84,6 +87,8 @@ def _contents(top: Fields) -> Contents:
         links=top.node("links").each(_link),
         volumes=top.node("volumes").each(_volume),
         venvs=top.node("venvs").each(_venv),
+        seeds=top.node("seeds", []).each(_seed),
+        openstack_ansible=top.node("openstack_ansible", []).each(_role),
     )
 
 
@@ -170,6 +175,31 @@ def _package(node: Node) -> PackageEntry:
         layers=fields.node("layers").each(Node.digest),
         kind=fields.node("kind").text(),
         requested=fields.node("requested", default=False).boolean(),
+    )
+
+
+def _seed(node: Node) -> SeedEntry:
+    fields = node.fields()
+    return SeedEntry(target=_target_name(fields.node("target")), packages=fields.node("packages").each(_package))
+
+
+def _role(node: Node) -> RoleEntry:
+    fields = node.fields()
+    return RoleEntry(
+        branch=fields.node("branch").text(),
+        release=fields.node("release").text(),
+        upper=fields.node("upper").text(),
+        venvs=fields.node("venvs").each(_role_venv),
+    )
+
+
+def _role_venv(node: Node) -> RoleVenv:
+    fields = node.fields()
+    return RoleVenv(
+        name=fields.node("name").text(),
+        basename=fields.node("basename").text(),
+        requirements=fields.node("requirements").each(Node.text),
+        named=fields.node("named", []).each(Node.text),
     )
 
 

@@ -111,6 +111,7 @@ class Lock:
     """A whole lock. ``inputs`` is the digest of what decided the resolution; ``created`` seconds since the epoch.
 
     ``manifest`` is the digest of all that a bundle shows of the manifest; ``tool`` our version, which it shows too.
+    ``seeds`` are the packages that targets carry beside those of venvs; ``upper`` what the layer of that name said.
     """
 
     name: str
@@ -128,6 +129,13 @@ class Lock:
     effective: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     manifest: str = ""
+    seeds: tuple[VenvLock, ...] = ()
+    upper: str = ""
+
+    @property
+    def carried(self) -> tuple[VenvLock, ...]:
+        """Return the venvs, and the seed packages like venvs."""
+        return (*self.venvs, *self.seeds)
 
     def venv(self, venv: str, target: str) -> VenvLock:
         """Return the lock of ``venv`` on ``target``; KeyError where there is none."""

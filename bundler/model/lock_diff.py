@@ -45,8 +45,8 @@ class LockDiff:
 
 def diff_locks(old: Lock, new: Lock) -> LockDiff:
     """Return what ``new`` has that ``old`` has not, and the other way round."""
-    before = {(venv.venv, venv.target): venv.packages for venv in old.venvs}
-    after = {(venv.venv, venv.target): venv.packages for venv in new.venvs}
+    before = {(venv.venv, venv.target): venv.packages for venv in old.carried}
+    after = {(venv.venv, venv.target): venv.packages for venv in new.carried}
     diffs = []
     for key in sorted({*before, *after}):
         changes = _changes(_by_name(before.get(key, ())), _by_name(after.get(key, ())))

@@ -3,14 +3,16 @@
 lock.json                               what PEP 751 has no field for, and which files there are
 <target>/pylock.<venv>.toml             PEP 751
 <target>/build/pylock.<package>.toml    build requirements of a package that must be built
+<target>/seed/pylock.toml               packages that the target carries beside those of venvs
 constraints/<group>.txt                 effective constraints of a group of venvs
+constraints/_upper.txt                  the constraint layer called upper, as it was
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +23,7 @@ from bundler.model.target import Target
 
 FORMAT = 1
 INDEX = "lock.json"
+_UPPER = "constraints/_upper.txt"
 _HINT = "restore the lock, or delete it and lock again"
 _PATH = re.compile(r"[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)*")
 
@@ -36,6 +39,11 @@ def lock_files(lock: Lock, targets: Mapping[str, Target]) -> dict[str, bytes]:
         path = f"{venv.target}/pylock.{venv.venv}.toml"
         files[path] = pylock_text(venv.packages, targets[venv.target]).encode()
         venvs.append({"venv": venv.venv, "target": venv.target, "file": path})
+    seeds = []
+    for seed in lock.seeds:
+        path = f"{seed.target}/seed/pylock.toml"
+        files[path] = pylock_text(seed.packages, targets[seed.target]).encode()
+        seeds.append({"venv": seed.venv, "target": seed.target, "file": path})
     names = [(build.package, build.target) for build in lock.builds]
     for build in lock.builds:
         path = _build_path(build, alone=names.count((build.package, build.target)) == 1)
@@ -45,6 +53,8 @@ def lock_files(lock: Lock, targets: Mapping[str, Target]) -> dict[str, bytes]:
     for group, text in lock.effective.items():
         effective[group] = f"constraints/{group}.txt"
         files[effective[group]] = text.encode()
+    if lock.upper:
+        files[_UPPER] = lock.upper.encode()
     document = {
         "format": FORMAT,
         "name": lock.name,
@@ -57,10 +67,12 @@ def lock_files(lock: Lock, targets: Mapping[str, Target]) -> dict[str, bytes]:
         "tool": lock.tool,
         "targets": list(lock.targets),
         "venvs": venvs,
+        "seeds": seeds,
         "builds": builds,
         "layers": [asdict(layer) for layer in lock.layers],
         "shadowed": [asdict(one) for one in lock.shadowed],
         "effective": effective,
+        "upper": _UPPER if lock.upper else "",
         "warnings": list(lock.warnings),
     }
     files[INDEX] = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
@@ -91,6 +103,14 @@ def _lock(document: Mapping[str, Any], read: Read, where: str) -> Lock:
         path = entry["file"]
         return read_pylock(_text(read, path, where), f"{where}/{path}")
 
+    def venvs(entries: Iterable[Mapping[str, Any]]) -> tuple[VenvLock, ...]:
+        return tuple(
+            VenvLock(venv=_string(entry["venv"]), target=_string(entry["target"]), packages=packages(entry))
+            for entry in entries
+        )
+
+    upper = _string(document.get("upper", ""))
+
     return Lock(
         name=_string(document["name"]),
         version=_string(document["version"]),
@@ -100,10 +120,7 @@ def _lock(document: Mapping[str, Any], read: Read, where: str) -> Lock:
         resolver=_string(document["resolver"]),
         tool=_string(document.get("tool", "")),
         targets=tuple(_string(name) for name in document["targets"]),
-        venvs=tuple(
-            VenvLock(venv=_string(entry["venv"]), target=_string(entry["target"]), packages=packages(entry))
-            for entry in document["venvs"]
-        ),
+        venvs=venvs(document["venvs"]),
         builds=tuple(
             BuildLock(
                 package=_string(entry["package"]),
@@ -118,6 +135,8 @@ def _lock(document: Mapping[str, Any], read: Read, where: str) -> Lock:
         effective={group: _text(read, path, where) for group, path in document["effective"].items()},
         warnings=tuple(_string(text) for text in document["warnings"]),
         manifest=_string(document.get("manifest", "")),
+        seeds=venvs(document.get("seeds", ())),
+        upper=_text(read, upper, where) if upper else "",
     )
 
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from packaging.utils import canonicalize_name
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
+
+from bundler.model.manifest_roles import Document, OpenStackAnsible, VenvOpenStackAnsible
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$")]
 #: A number written as text is taken as the number it is: the loader leaves all scalars as text.
@@ -25,14 +27,10 @@ DEPRECATED: Mapping[str, str] = {
     "venvs.*.package_groups": "groups",
     "venvs.*.smoke_commands": "smoke",
 }
+#: The constraint layer with what a release was tested with is called so.
+UPPER = "upper"
 #: One list for all systems, or lists per target, distro-version, distro or family (``debian``, ``redhat``).
 PackageList: TypeAlias = list[str] | dict[str, list[str]]
-
-
-class Document(BaseModel):
-    """Base of all parts: unknown keys are errors, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Release(Document):
@@ -276,6 +274,9 @@ class Venv(Document):
     targets: dict[str, VenvOverride] = Field(default_factory=dict, title="what differs per target")
     smoke: tuple[Smoke, ...] = Field(default=(), title="commands that must work")
     allow: tuple[AllowedFailure, ...] = Field(default=(), title="accepted proof failures of this venv")
+    openstack_ansible: VenvOpenStackAnsible = Field(
+        default_factory=VenvOpenStackAnsible, title="what OpenStack-Ansible's role writes for it"
+    )
 
 
 class Manifest(Document):
@@ -328,6 +329,14 @@ class Manifest(Document):
     proof: Proof = Field(default_factory=Proof, title="how venvs are proved")
     default_packages: tuple[str, ...] = Field(
         default=("pip",), title="packages put into every venv; [] for none", examples=[["pip", "setuptools<82"]]
+    )
+    seed_packages: tuple[str, ...] = Field(
+        default=("pip", "setuptools", "wheel", "pbr", "packaging", "uv"),
+        title="packages whose wheels every target carries beside those of the venvs, to make venvs from; [] for none",
+        examples=[["pip", "setuptools", "wheel", "pbr", "packaging", "uv", "maturin<2"]],
+    )
+    openstack_ansible: OpenStackAnsible = Field(
+        default_factory=OpenStackAnsible, title="what OpenStack-Ansible's roles find on a repo host"
     )
     venvs: dict[Name, Venv] = Field(min_length=1, title="the venvs by name")
     anchors: Any = Field(default=None, alias="x-anchors", title="a place for YAML anchors; ignored")

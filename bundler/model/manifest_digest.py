@@ -29,7 +29,16 @@ _AFTERWARDS: Mapping[str, Any] = {
     "closure": True,
     "proof": True,
     "systems": True,
-    "venvs": {"__all__": {"path": True, "smoke": True, "allow": True, **dict.fromkeys(_DISTRO, True)}},
+    "openstack_ansible": True,
+    "venvs": {
+        "__all__": {
+            "path": True,
+            "smoke": True,
+            "allow": True,
+            "openstack_ansible": True,
+            **dict.fromkeys(_DISTRO, True),
+        }
+    },
 }
 _OVERRIDES = "targets"
 

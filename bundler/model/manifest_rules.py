@@ -26,6 +26,7 @@ from bundler.model.target_names import ARCHES, DISTROS
 
 _REQUIREMENTS = (
     "default_packages.*",
+    "seed_packages.*",
     "venvs.*.packages.*",
     "venvs.*.groups.*.*",
     "venvs.*.build_requirements.*",
@@ -38,6 +39,11 @@ _URLS = (
     "indexes.*.url",
     *(f"{layers}.*.url" for layers in _LAYERS),
     *(f"{layers}.*.git.url" for layers in _LAYERS),
+)
+_OSA_LINES = tuple(
+    f"{where}openstack_ansible.{lines}.*"
+    for where in ("", "venvs.*.")
+    for lines in ("requirements", "global_constraints", "source_constraints")
 )
 _LISTS = (
     *(f"venvs.*.distro_packages.{part}" for part in ("build", "runtime")),
@@ -106,6 +112,13 @@ def _addresses(tree: Located) -> Iterator[Problem]:
             yield problem_at(tree, path, f"{redacted(url)!r} has credentials in it", CREDENTIALS_HINT)
         elif not _is_address(url, git="git" in path):
             yield problem_at(tree, path, f"{redacted(url)!r} is no usable address", "write https://host/path")
+
+
+def _osa_lines(tree: Located) -> Iterator[Problem]:
+    """Yield credentials in what every host of a site may read; the lines themselves are OpenStack-Ansible's."""
+    for path, line in texts(tree, *_OSA_LINES):
+        if has_credentials(line):
+            yield problem_at(tree, path, f"{redacted(line)!r} has credentials in it", CREDENTIALS_HINT)
 
 
 def _is_address(url: str, *, git: bool) -> bool:
@@ -300,6 +313,7 @@ _RULES: tuple[Callable[[Located], Iterator[Problem]], ...] = (
     _constraint_lines,
     _project_names,
     _addresses,
+    _osa_lines,
     _layers,
     _indexes,
     _targets,

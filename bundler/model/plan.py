@@ -23,6 +23,8 @@ from bundler.model.manifest import (
 from bundler.model.requirement import Requested, parse_requirement
 from bundler.model.target import Python, Target, make_target
 
+#: What seed packages are called where venvs have a name; none can be called so.
+SEEDS = "seed packages"
 FAMILIES: Mapping[str, str] = {
     "debian": "debian",
     "ubuntu": "debian",
@@ -42,7 +44,8 @@ class VenvPlan:
     """One venv on one target, with enabled groups and overrides applied.
 
     ``requirements`` are those whose marker holds on the target; ``layers`` the constraint layers in force, highest
-    first. ``target`` is the venv's own: a venv that names a Python has that Python's target.
+    first. ``target`` is the venv's own: a venv that names a Python has that Python's target. ``own`` are the
+    requirements as they were written, without those that every venv gets.
     """
 
     name: str
@@ -57,6 +60,7 @@ class VenvPlan:
     allow: tuple[AllowedFailure, ...] = ()
     constraints: VenvConstraints = field(default_factory=VenvConstraints)
     layers: tuple[ConstraintLayer, ...] = ()
+    own: tuple[str, ...] = ()
 
     @property
     def basename(self) -> str:
@@ -121,6 +125,23 @@ def plan_venvs(manifest: Manifest, targets: Sequence[Target]) -> tuple[VenvPlan,
     return tuple(plans.values())
 
 
+def plan_seeds(manifest: Manifest, targets: Sequence[Target]) -> tuple[VenvPlan, ...]:
+    """Return what is carried for each target beside the venvs, as plans that are locked like a venv's.
+
+    Raises:
+        ManifestError: Requirements that do not parse; all are named.
+    """
+    problems: list[Problem] = []
+    wanted = _parse(manifest.seed_packages, "seed_packages", problems)
+    if problems:
+        raise ManifestError(f"{len(problems)} requirements do not parse", problems=problems)
+    plans = (
+        VenvPlan(name=SEEDS, target=one, path="", requirements=_applying(wanted, one), layers=manifest.constraints)
+        for one in targets
+    )
+    return tuple(plan for plan in plans if plan.requirements)
+
+
 def _target_of(venv: Venv, target: Target) -> Target:
     wanted = venv.python
     if wanted is None or wanted in (target.python.version, target.python.full_version):
@@ -142,6 +163,7 @@ def _plan(manifest: Manifest, name: str, target: Target, problems: list[Problem]
     default = _parse(manifest.default_packages, "default_packages", problems)
     kept = _without(_wanted(venv, where, default, problems), override.remove)
     added = _parse(override.packages, f"{where}.targets", problems)
+    own = _applying((*_without(_wanted(venv, where, (), []), override.remove), *added), target)
     return VenvPlan(
         name=name,
         target=target,
@@ -157,6 +179,7 @@ def _plan(manifest: Manifest, name: str, target: Target, problems: list[Problem]
         allow=(*venv.allow, *manifest.proof.allow),
         constraints=venv.constraints,
         layers=effective_layers(manifest, venv),
+        own=tuple(one.text for one in own),
     )
 
 

@@ -6,6 +6,7 @@ host's lock meanwhile. Each of them may be cut anywhere and asked again.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -301,13 +302,18 @@ def _difference(path: str, wanted: _Entry | None, found: _Entry | None) -> list[
         kind: Kind = "link" if "l" in (wanted.mode[0], found.mode[0]) else "changed"
         return [Difference(kind=kind, path=path, detail=f"a {_type(found)}, was signed as a {_type(wanted)}")]
     result = []
-    if wanted.to != _unescape(found.to):
+    if wanted.to != _unescape(found.to) and not _leads_there_too(path, wanted.to, _unescape(found.to)):
         result.append(Difference(kind="link", path=path, detail=f"leads to {found.to}, not {wanted.to}"))
     if wanted.mode != found.mode:
         result.append(Difference(kind="mode", path=path, detail=f"{found.mode}, not {wanted.mode}"))
     if wanted.owner != found.owner:
         result.append(Difference(kind="owner", path=path, detail=f"{found.owner}, not {wanted.owner}"))
     return result
+
+
+def _leads_there_too(path: str, to: str, found: str) -> bool:
+    """Return whether a link of OpenStack-Ansible's is ours with an absolute path: its role makes it so."""
+    return bool(_OTHERS_WRITE.fullmatch(path)) and found.endswith(f"/{posixpath.dirname(path)}/{to}")
 
 
 def _type(entry: _Entry) -> str:

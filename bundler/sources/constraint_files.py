@@ -22,6 +22,8 @@ from bundler.sources.signed_layers import check_layer
 MOST_BYTES = 4 << 20
 #: What the lock says of layers that stand in the manifest itself.
 OWN_LINES = "manifest"
+#: The group of venvs that have just the release's layers.
+RELEASE = "release"
 
 #: Return what is at an address.
 Fetch: TypeAlias = Callable[[str], bytes]
@@ -48,6 +50,12 @@ class LayerReader:
     read_git: ReadGit
     problems: list[Problem] = field(default_factory=list)
     _known: dict[ConstraintLayer, _Read | None] = field(default_factory=dict)
+    _texts: dict[ConstraintLayer, str] = field(default_factory=dict)
+
+    def text_of(self, layer: ConstraintLayer) -> str:
+        """Return what a layer that was read says, as it was written; nothing of one that could not be had."""
+        text = self._texts.get(layer, "")
+        return f"{text}\n" if text and layer.lines is not None else text
 
     def read(self, layers: Sequence[ConstraintLayer]) -> tuple[_Read, ...]:
         """Return those of ``layers`` that can be had, with what the lock records of each."""
@@ -74,6 +82,7 @@ class LayerReader:
         text = self._decode(data, where, location)
         if text is None:
             return None
+        self._texts[layer] = text
         parsed, problems = scan_layer(layer.name, text, shown)
         self.problems.extend(problems)
         digest = hashlib.sha256(data).hexdigest()
@@ -144,10 +153,10 @@ def layer_groups(manifest: Manifest) -> tuple[LayerGroup, ...]:
     stacks: dict[tuple[ConstraintLayer, ...], list[str]] = {}
     for name, venv in manifest.venvs.items():
         stacks.setdefault(effective_layers(manifest, venv), []).append(name)
-    taken = {"release"}
+    taken = {RELEASE}
     groups = []
     for layers, venvs in stacks.items():
-        name = "release" if layers == manifest.constraints else _free(venvs[0], taken)
+        name = RELEASE if layers == manifest.constraints else _free(venvs[0], taken)
         taken.add(name)
         groups.append(LayerGroup(name=name, venvs=tuple(venvs), layers=layers))
     return tuple(groups)

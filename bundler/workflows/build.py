@@ -7,7 +7,7 @@ started again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,10 +20,10 @@ from bundler.clock import stopwatch
 from bundler.errors import PolicyRefused
 from bundler.events import Emit, Noted, StageFinished, StageStarted, Warned, ignore
 from bundler.files import recover_directory, sweep
-from bundler.model.contents import Contents, FileEntry
+from bundler.model.contents import Contents, FileEntry, LinkEntry
 from bundler.model.index import IndexConfig
 from bundler.model.lock import Artifact, Lock
-from bundler.model.plan import VenvPlan
+from bundler.model.plan import SEEDS, VenvPlan
 from bundler.model.target import Target
 from bundler.model.wheel import WheelSet
 from bundler.resolve.drivers import choose_resolver
@@ -35,12 +35,21 @@ from bundler.store.cas import Store
 from bundler.version import own_version
 from bundler.wheels.provide import Provider, provide_wheels
 from bundler.workflows.build_venvs import VenvSettings, make_venvs
-from bundler.workflows.evidence import make_evidence
+from bundler.workflows.evidence import EvidenceRequest, make_evidence
 from bundler.workflows.installer import build_installer
 from bundler.workflows.lock import LockRequest, LockResult, lock
 from bundler.workflows.lock_services import LockServices, lock_services
 from bundler.workflows.preflight import check_host, warn_of_host
-from bundler.workflows.release_files import FinishedVenv, file_entries, source_entries, target_entry
+from bundler.workflows.release_files import (
+    FinishedVenv,
+    file_entries,
+    seed_entries,
+    target_entry,
+    wheel_entries,
+    without_repeats,
+)
+from bundler.workflows.release_index import index_entries
+from bundler.workflows.role_files import RolePlan, plan_role_files, release_root, role_entries
 from bundler.workflows.sign import SignRequest, sign
 from bundler.workflows.systems import systems_of
 from bundler.workflows.trust import export_development_trust
@@ -145,20 +154,26 @@ def _trust(request: BuildRequest, emit: Emit) -> str:
 def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tuple[Signer, ...], emit: Emit) -> None:
     plans = {(plan.name, plan.target.name): plan for plan in locked.plans}
     whole = locked.loaded.manifest.closure == "all"
+    role = plan_role_files(locked.loaded, locked.lock, locked.plans)
     systems = systems_of(locked.loaded, locked.plans, request.store, emit, refresh=request.lock.refresh)
     _preflight(locked, systems, emit, whole=whole)
     with _services(locked, request.store, emit, systems) as services:
         sets = _wheels(services, locked, plans, request.workers, emit)
         installer = build_installer(request.store, _own_indexes(locked), emit)
-    venvs = _venvs(request, locked, plans, sets, systems, emit) if whole else ()
-    root = f"os-releases/{locked.lock.version}"
-    files = (
-        file_entries(venvs, root, request.store)
-        if whole
-        else source_entries(sets, plans, locked.lock, root, request.store)
+    carried, seeds = _split(sets)
+    venvs = _venvs(request, locked, plans, carried, systems, emit) if whole else ()
+    files, links = _release(request, locked, role, venvs, sets)
+    told = EvidenceRequest(
+        lock=locked.lock,
+        lock_dir=locked.lock_dir,
+        venvs=venvs,
+        seeds=seeds,
+        pythons={plan.target.name: plan.target.python.full_version for plan in locked.plans},
+        files=files,
     )
-    evidence = make_evidence(locked.lock, locked.lock_dir, venvs, files, request.store, emit)
+    evidence = make_evidence(told, request.store, emit)
     plan = _plan(locked, files, venvs, request)
+    plan = replace(plan, links=links, seeds=seed_entries(seeds), openstack_ansible=(role.entry,))
     plan = replace(plan, installer=request.store.checked(installer.digest), evidence=evidence)
 
     def finish(directory: Path) -> None:
@@ -168,13 +183,35 @@ def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tupl
     write_bundle(plan, request.store.open, bundle, emit, finish)
 
 
+def _split(sets: Iterable[WheelSet]) -> tuple[tuple[WheelSet, ...], tuple[WheelSet, ...]]:
+    """Return the wheels of venvs, and those of seed packages."""
+    found = tuple(sets)
+    return tuple(one for one in found if one.venv != SEEDS), tuple(one for one in found if one.venv == SEEDS)
+
+
+def _release(
+    request: BuildRequest,
+    locked: LockResult,
+    role: RolePlan,
+    venvs: tuple[FinishedVenv, ...],
+    sets: tuple[WheelSet, ...],
+) -> tuple[tuple[FileEntry, ...], tuple[LinkEntry, ...]]:
+    """Return every file and link of a repo host."""
+    store, root = request.store, release_root(locked.loaded.manifest, locked.lock)
+    indexes, links = index_entries(sets, root, store)
+    roles, more = role_entries(role, _split(sets)[0], locked.lock, root, store)
+    files = (*wheel_entries(sets, root), *file_entries(venvs, root, store), *indexes, *roles)
+    return without_repeats(files), (*links, *more)
+
+
 def _preflight(locked: LockResult, systems: Systems, emit: Emit, *, whole: bool) -> None:
     """Find out what this host cannot do before anything long is begun; then make the systems that are needed."""
     compiled = _compiled(locked)
     check_host(locked.plans, compiled, host_target(), systems, whole=whole)
     warn_of_host([plan for plan in locked.plans if systems.driver(plan.target) == "host"], compiled, emit)
     runs = [(plan.target, plan.host_packages) for plan in locked.plans if whole]
-    systems.prepare([plan.target for plan in locked.plans if (plan.name, plan.target.name) in compiled], runs)
+    building = {target for _, target in compiled}
+    systems.prepare([plan.target for plan in locked.plans if plan.target.name in building], runs)
 
 
 def _compiled(locked: LockResult) -> set[tuple[str, str]]:
@@ -231,14 +268,14 @@ def _wheels(
 
 
 def _part(whole: Lock, closure: str) -> Lock:
-    """Return the lock of what is carried: all of it, or git and path sources only."""
-    if closure == "all":
-        return whole
-    kept = (
-        replace(venv, packages=tuple(one for one in venv.packages if one.kind in ("git", "directory")))
-        for venv in whole.venvs
-    )
-    return replace(whole, venvs=tuple(kept))
+    """Return the lock of what is carried: all of it, or git and path sources only; and always the seed packages."""
+    kept = whole.venvs
+    if closure != "all":
+        kept = tuple(
+            replace(venv, packages=tuple(one for one in venv.packages if one.kind in ("git", "directory")))
+            for venv in kept
+        )
+    return replace(whole, venvs=(*kept, *whole.seeds))
 
 
 def _venvs(
@@ -277,7 +314,7 @@ def _plan(
         targets=tuple(target_entry(target) for target in targets.values()),
         files=files,
         venvs=tuple(
-            venv.entry(f"os-releases/{found.version}", unproved_allowed=manifest.proof.allow_unproved)
+            venv.entry(release_root(manifest, found), unproved_allowed=manifest.proof.allow_unproved)
             for venv in venvs
         ),
         blob_sizes={digest: request.store.size(digest) for digest in blobs},

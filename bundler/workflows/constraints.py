@@ -13,7 +13,7 @@ from bundler.model.constraints import Effective, merge
 from bundler.model.lock import LayerRecord
 from bundler.model.manifest import Manifest
 from bundler.model.manifest_load import LoadedManifest
-from bundler.sources.constraint_files import MOST_BYTES, Fetch, LayerReader, layer_groups, refuse
+from bundler.sources.constraint_files import MOST_BYTES, RELEASE, Fetch, LayerReader, layer_groups, refuse
 from bundler.sources.git import GitSources
 from bundler.sources.http import HttpClient
 from bundler.sources.indexes import index_config
@@ -50,6 +50,25 @@ def constraint_groups(manifest: Manifest, reader: LayerReader) -> tuple[Constrai
         groups.append(ConstraintGroup(name=group.name, venvs=group.venvs, effective=effective, records=records))
     refuse([*reader.problems, *problems])
     return tuple(groups)
+
+
+def release_group(manifest: Manifest, reader: LayerReader, groups: Iterable[ConstraintGroup]) -> ConstraintGroup:
+    """Return the effective constraints of the release's own layers, whether or not a venv has just these.
+
+    Raises:
+        ConstraintError: Everything that is wrong with them.
+    """
+    for group in groups:
+        if group.name == RELEASE:
+            return group
+    found = reader.read(manifest.constraints)
+    refuse(reader.problems)
+    return ConstraintGroup(
+        name=RELEASE,
+        venvs=(),
+        effective=merge([layer for layer, _ in found]),
+        records=tuple(record for _, record in found),
+    )
 
 
 def records_of(groups: Iterable[ConstraintGroup]) -> tuple[LayerRecord, ...]:

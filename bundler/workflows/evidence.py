@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bundler.errors import WheelRefused
 from bundler.events import Emit, StageFinished, StageStarted
 from bundler.model.contents import FileEntry
 from bundler.model.lock import Lock
-from bundler.model.wheel import Wheel
+from bundler.model.wheel import Wheel, WheelSet
 from bundler.store.cas import Store
 from bundler.version import own_version
 from bundler.workflows.release_files import FinishedVenv
@@ -23,18 +24,33 @@ STAGE = "attest"
 _TOOLS = ("installer", "pip", "uv", "virtualenv", "zstandard")
 
 
-def make_evidence(
-    lock: Lock, lock_dir: Path, venvs: Sequence[FinishedVenv], files: Iterable[FileEntry], store: Store, emit: Emit
-) -> list[tuple[str, bytes]]:
+@dataclass(frozen=True, kw_only=True)
+class EvidenceRequest:
+    """What vouching is about: the lock and its directory, what was made of it, the files of a repo host."""
+
+    lock: Lock
+    lock_dir: Path
+    venvs: Sequence[FinishedVenv]
+    seeds: Sequence[WheelSet]
+    pythons: Mapping[str, str]
+    files: Iterable[FileEntry]
+
+
+def make_evidence(request: EvidenceRequest, store: Store, emit: Emit) -> list[tuple[str, bytes]]:
     """Return the members of the evidence archive: path and bytes."""
     began = stopwatch()
-    emit(StageStarted(stage=STAGE, total=len(venvs) + 1))
-    members = list(_locks(lock_dir))
+    lock, venvs = request.lock, request.venvs
+    emit(StageStarted(stage=STAGE, total=len(venvs) + len(request.seeds) + 1))
+    members = list(_locks(request.lock_dir))
     for venv in venvs:
         place = f"{venv.folder}/{venv.plan.name}"
         members.append((f"proof/{place}.json", venv.report.to_json()))
-        members.append((f"sbom/{place}.cdx.json", _sbom(lock, venv, store)))
-    members.append(("provenance.json", _provenance(lock, files)))
+        subject = _Subject(python=venv.plan.target.python.full_version, install_path=venv.plan.path)
+        members.append((f"sbom/{place}.cdx.json", _sbom(lock, venv.wheels, subject, store)))
+    for seed in request.seeds:
+        subject = _Subject(python=request.pythons[seed.target])
+        members.append((f"sbom/{seed.target}/_seed.cdx.json", _sbom(lock, seed, subject, store)))
+    members.append(("provenance.json", _provenance(lock, request.files)))
     size = sum(len(data) for _, data in members)
     emit(StageFinished(stage=STAGE, seconds=stopwatch() - began, items=len(members), size=size))
     return members
@@ -46,7 +62,15 @@ def _locks(directory: Path) -> Iterator[tuple[str, bytes]]:
             yield f"locks/{path.relative_to(directory).as_posix()}", path.read_bytes()
 
 
-def _sbom(lock: Lock, venv: FinishedVenv, store: Store) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """What packages are for: a Python, and where they are installed, if that is known."""
+
+    python: str
+    install_path: str = ""
+
+
+def _sbom(lock: Lock, wheels: WheelSet, subject: _Subject, store: Store) -> bytes:
     from bundler.attest.sbom import (  # noqa: PLC0415  # slow to import, and not wanted when nothing changed
         SbomPackage,
         SbomRequest,
@@ -60,15 +84,15 @@ def _sbom(lock: Lock, venv: FinishedVenv, store: Store) -> bytes:
             dependencies=package.dependencies,
             requested=package.requested,
         )
-        for wheel, package in zip(venv.wheels.wheels, venv.wheels.packages, strict=True)
+        for wheel, package in zip(wheels.wheels, wheels.packages, strict=True)
     )
     request = SbomRequest(
-        venv=venv.plan.name,
-        target=venv.folder,
+        venv=wheels.venv,
+        target=wheels.target,
         release=lock.name,
         version=lock.version,
-        python=venv.plan.target.python.full_version,
-        install_path=venv.plan.path,
+        python=subject.python,
+        install_path=subject.install_path,
         created=lock.created,
         tool=own_version(),
         packages=packages,

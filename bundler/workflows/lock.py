@@ -19,15 +19,16 @@ from bundler.events import Emit, Noted, StageFinished, StageStarted, Warned, ign
 from bundler.model.constraints import Effective, Layer, merge, parse_layer
 from bundler.model.lock import BuildLock, Lock, VenvLock
 from bundler.model.lock_diff import LockDiff, diff_locks
+from bundler.model.manifest import UPPER
 from bundler.model.manifest_load import LoadedManifest
-from bundler.model.plan import VenvPlan, plan_venvs
+from bundler.model.plan import SEEDS, VenvPlan, plan_seeds, plan_venvs
 from bundler.resolve.coverage import Coverage, coverage, coverage_of
 from bundler.resolve.drivers import choose_resolver
 from bundler.resolve.port import ResolveRequest
 from bundler.resolve.units import Unit
 from bundler.store.cas import Store
 from bundler.version import own_version
-from bundler.workflows.constraints import ConstraintGroup, constraint_groups, records_of
+from bundler.workflows.constraints import ConstraintGroup, constraint_groups, records_of, release_group
 from bundler.workflows.lock_builds import BuildLocker, all_of, combined, differing, extra_requirements
 from bundler.workflows.lock_files import default_lock_dir, find_lock, load_lock, save_lock
 from bundler.workflows.lock_inputs import Inputs, read_inputs, refuse_outdated, remote_changes
@@ -137,7 +138,7 @@ def _check(request: LockRequest, previous: Lock | None) -> None:
     upgrading = request.upgrade or request.upgrade_packages
     if request.locked and upgrading:
         raise UsageError("--locked and --upgrade contradict each other", hint="leave one of them out")
-    held = {one.name for venv in previous.venvs for one in venv.packages} if previous is not None else set()
+    held = {one.name for venv in previous.carried for one in venv.packages} if previous is not None else set()
     held |= {one.name for build in previous.builds for one in build.packages} if previous is not None else set()
     unknown = sorted(set(_upgraded(request)) - held)
     if unknown:
@@ -179,8 +180,9 @@ def _resolve(work: _Work) -> Lock:
     emit(StageStarted(stage=STAGE))
     # 3.1 The effective constraints of every group of venvs.
     groups = constraint_groups(work.services.loaded.manifest, work.services.reader)
-    # 3.2 One resolve for each group; failures of all groups are shown together.
-    found = _resolve_groups(work, groups)
+    # 3.2 One resolve for each group, seed packages by themselves; failures of all groups are shown together.
+    parts = _parts(work, groups)
+    found = _resolve_groups(work, parts)
     # 3.3 Is there a file for every package on every target?
     names = tuple(target.name for target in work.inputs.targets)
     coverage((cell for one in found for unit in one.units for cell in unit.cells()), names).require()
@@ -193,8 +195,8 @@ def _resolve(work: _Work) -> Lock:
     for one in lockers:
         work.warnings += differing(builds, one.locker.builds, one.group)
         builds = {**one.locker.builds, **builds}
-    result = _assemble(work, groups, venvs, builds)
-    packages = sum(len(venv.packages) for venv in result.venvs)
+    result = _assemble(work, tuple(group for group, _ in parts), venvs, builds)
+    packages = sum(len(venv.packages) for venv in result.carried)
     emit(StageFinished(stage=STAGE, seconds=clock.stopwatch() - began, items=packages))
     return result
 
@@ -208,12 +210,24 @@ class _ResolvedGroup:
     locker: BuildLocker
 
 
-def _resolve_groups(work: _Work, groups: Sequence[ConstraintGroup]) -> list[_ResolvedGroup]:
+def _parts(work: _Work, groups: Sequence[ConstraintGroup]) -> list[tuple[ConstraintGroup, tuple[VenvPlan, ...]]]:
+    """Return what is resolved together: constraints, and plans that ask for anything."""
+    parts = [(group, tuple(plan for plan in work.plans if plan.name in group.venvs)) for group in groups]
+    manifest = work.services.loaded.manifest
+    seeds = plan_seeds(manifest, work.inputs.targets)
+    if seeds:
+        parts.append((release_group(manifest, work.services.reader, groups), seeds))
+    return parts
+
+
+def _resolve_groups(
+    work: _Work, parts: Sequence[tuple[ConstraintGroup, tuple[VenvPlan, ...]]]
+) -> list[_ResolvedGroup]:
     found: list[_ResolvedGroup] = []
     failures: list[ResolutionFailed] = []
     root = PurePosixPath(work.services.loaded.root.resolve())
-    for group in groups:
-        plans = tuple(plan for plan in work.plans if plan.name in group.venvs and plan.requirements)
+    for group, asking in parts:
+        plans = tuple(plan for plan in asking if plan.requirements)
         if not plans:
             continue
         locker = _locker(work, group)
@@ -287,7 +301,7 @@ def _extra_requirements(work: _Work, venvs: Iterable[VenvLock]) -> dict[str, tup
         (plan.name, plan.target.name): [one.rooted(root).to_pep508() for one in plan.build_requirements]
         for plan in work.plans
     }
-    return extra_requirements((venv.packages, asked[venv.venv, venv.target]) for venv in venvs)
+    return extra_requirements((venv.packages, asked.get((venv.venv, venv.target), ())) for venv in venvs)
 
 
 def _build_effective(work: _Work, group: ConstraintGroup) -> Effective:
@@ -308,6 +322,7 @@ def _assemble(
     release = work.services.loaded.manifest.release
     empty = [plan for plan in work.plans if not plan.requirements]
     filled = {**{(plan.name, plan.target.name): _nothing(plan) for plan in empty}, **venvs}
+    layers = work.services.loaded.manifest.constraints
     fresh = Lock(
         name=release.name,
         version=release.version,
@@ -324,6 +339,8 @@ def _assemble(
         shadowed=tuple(dict.fromkeys(lost for group in groups for lost in group.effective.shadowed)),
         effective={group.name: group.effective.text for group in groups},
         warnings=tuple(dict.fromkeys(work.warnings)),
+        seeds=tuple(venv for (name, _), venv in venvs.items() if name == SEEDS),
+        upper=next((work.services.reader.text_of(layer) for layer in layers if layer.name == UPPER), ""),
     )
     for warning in fresh.warnings:
         work.services.emit(Warned(message=warning))
@@ -363,7 +380,7 @@ def _previous_versions(previous: Lock | None, venvs: set[str]) -> dict[str, str]
         return {}
     return {
         package.name: package.version
-        for venv in previous.venvs
+        for venv in previous.carried
         if venv.venv in venvs
         for package in venv.packages
         if package.kind in ("wheel", "sdist")

@@ -16,7 +16,7 @@ from bundler.files import sha256_of
 from bundler.model.lock import DirectorySource, LayerRecord, Lock
 from bundler.model.manifest_digest import content_digest, resolution_digest
 from bundler.model.manifest_load import LoadedManifest
-from bundler.model.plan import VenvPlan
+from bundler.model.plan import VenvPlan, plan_seeds
 from bundler.model.requirement import parse_requirement
 from bundler.model.target import Target
 from bundler.sources.constraint_files import layer_groups
@@ -28,7 +28,7 @@ from bundler.version import own_version
 #: The commit in the location of a layer from git.
 _COMMIT = re.compile(r"@[0-9a-f]{40,64}:")
 #: Rises when the same inputs would give another lock.
-LOCK_VERSION = 2
+LOCK_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,11 @@ def read_inputs(loaded: LoadedManifest, plans: Sequence[VenvPlan], resolver: str
     """
     folders = wheels_in((loaded.root / folder for folder in loaded.manifest.wheel_folders), store)
     sources = _local_sources(loaded, plans)
+    shown = {path: sha256_of(loaded.root / path) for path in role_documents(loaded)}
+    content = content_digest(loaded.manifest)
     return Inputs(
         manifest=resolution_digest(loaded.manifest),
-        content=content_digest(loaded.manifest),
+        content=key_of(content, shown) if shown else content,
         resolver=resolver,
         targets=targets_of(plans),
         layers=dict(_local_layers(loaded)),
@@ -84,18 +86,47 @@ def targets_of(plans: Iterable[VenvPlan]) -> tuple[Target, ...]:
     return tuple({plan.target.name: plan.target for plan in plans}.values())
 
 
+def role_documents(loaded: LoadedManifest) -> tuple[str, ...]:
+    """Return the files that the manifest names for OpenStack-Ansible alone, relative to it.
+
+    Raises:
+        FetchFailed: Some of them are not there.
+    """
+    section = loaded.manifest.openstack_ansible
+    pins = section.global_constraints
+    named = {
+        "global_constraints": pins if isinstance(pins, str) else "",
+        "upper_constraints": section.upper_constraints.file,
+    }
+    missing = [
+        Problem(where=f"openstack_ansible.{where}", what=f"there is no file {path}")
+        for where, path in named.items()
+        if path and not (loaded.root / path).is_file()
+    ]
+    if missing:
+        raise FetchFailed(
+            "files of the manifest are missing", hint="paths are relative to the manifest", problems=missing
+        )
+    return tuple(path for path in named.values() if path)
+
+
 def _local_layers(loaded: LoadedManifest) -> Iterator[tuple[str, str]]:
     """Yield local constraint files with the digests of their content; a missing one has none."""
-    for group in layer_groups(loaded.manifest):
-        for layer in group.layers:
-            path = None if layer.file is None else loaded.root / layer.file
-            if path is not None and layer.file is not None:
-                yield layer.file, sha256_of(path) if path.is_file() else ""
+    layers = [layer for group in layer_groups(loaded.manifest) for layer in group.layers]
+    if loaded.manifest.seed_packages:
+        layers += loaded.manifest.constraints
+    for layer in layers:
+        path = None if layer.file is None else loaded.root / layer.file
+        if path is not None and layer.file is not None:
+            yield layer.file, sha256_of(path) if path.is_file() else ""
 
 
 def _local_sources(loaded: LoadedManifest, plans: Iterable[VenvPlan]) -> list[Path]:
     """Return the source trees and files that requirements and build requirements name."""
     asked = [(plan.name, one) for plan in plans for one in (*plan.requirements, *plan.build_requirements)]
+    asked += [
+        ("seed_packages", one) for seed in plan_seeds(loaded.manifest, targets_of(plans)) for one in seed.requirements
+    ]
     asked += [
         (f"build.packages.{name}", parse_requirement(line))
         for name, settings in loaded.manifest.build.packages.items()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bundler.model.contents import FileEntry, PackageEntry, TargetEntry, VenvEntry
-from bundler.model.lock import Lock
+from bundler.model.contents import FileEntry, PackageEntry, SeedEntry, TargetEntry, VenvEntry
 from bundler.model.plan import VenvPlan
 from bundler.model.pylock import built_pylock_text
 from bundler.model.target import Target
@@ -66,25 +64,13 @@ def constraints_text(wheels: WheelSet) -> bytes:
 
 
 def file_entries(venvs: Sequence[FinishedVenv], root: str, store: Store) -> tuple[FileEntry, ...]:
-    """Return every file of a repo host; small texts are put into the store here.
-
-    A file that several venvs or targets have under one path is named once, with all its targets.
-    """
-    merged: dict[str, FileEntry] = {}
-    targets: dict[str, set[str]] = defaultdict(set)
-    for venv in venvs:
-        for entry in _entries_of(venv, f"{root}/{venv.folder}", store):
-            merged[entry.path] = entry
-            targets[entry.path].update(entry.targets)
-    return tuple(replace(entry, targets=tuple(sorted(targets[path]))) for path, entry in sorted(merged.items()))
+    """Return the archives of venvs and the locks to install them from; small texts are put into the store here."""
+    return tuple(entry for venv in venvs for entry in _entries_of(venv, f"{root}/{venv.folder}", store))
 
 
 def _entries_of(venv: FinishedVenv, base: str, store: Store) -> Iterable[FileEntry]:
     plan, archive = venv.plan, venv.archive
     target = (plan.target.name,)
-    for wheel in venv.wheels.wheels:
-        blob = Blob(digest=wheel.digest, size=wheel.size)
-        yield _single(f"{base}/wheels/{wheel.filename}", blob, target)
     yield FileEntry(
         path=f"{base}/venvs/{plan.basename}.tar.zst",
         size=archive.size,
@@ -94,33 +80,54 @@ def _entries_of(venv: FinishedVenv, base: str, store: Store) -> Iterable[FileEnt
         blobs=tuple(blob.digest for blob in archive.blobs),
     )
     digest_line = f"{archive.sha256}  {plan.basename}.tar.zst\n".encode()
-    yield _single(f"{base}/venvs/{plan.basename}.tar.zst.sha256", store.put(digest_line), target)
+    yield single(f"{base}/venvs/{plan.basename}.tar.zst.sha256", store.put(digest_line), target)
     lock = built_pylock_text(venv.wheels.packages, venv.wheels.wheels, plan.target).encode("utf-8")
-    yield _single(f"{base}/locks/pylock.{plan.name}.toml", store.put(lock), target)
-    constraints = store.put(constraints_text(venv.wheels))
-    yield _single(f"{base}/requirements/{plan.basename}-constraints.txt", constraints, target)
+    yield single(f"{base}/locks/pylock.{plan.name}.toml", store.put(lock), target)
 
 
-def source_entries(
-    sets: Sequence[WheelSet], plans: Mapping[tuple[str, str], VenvPlan], lock: Lock, root: str, store: Store
-) -> tuple[FileEntry, ...]:
-    """Return the files of a bundle that carries the wheels of git and path sources only, with all constraints."""
-    merged: dict[str, FileEntry] = {}
+def wheel_entries(sets: Iterable[WheelSet], root: str) -> Iterable[FileEntry]:
+    """Yield the wheels of venvs and seed packages; what several venvs have comes as often."""
     for one in sets:
-        base, target = f"{root}/{one.target}", (one.target,)
-        pins = "".join(f"{package.name}=={package.version}\n" for package in lock.venv(one.venv, one.target).packages)
-        name = plans[one.venv, one.target].basename
-        entries = [_single(f"{base}/requirements/{name}-constraints.txt", store.put(pins.encode()), target)]
-        entries += [
-            _single(f"{base}/wheels/{wheel.filename}", Blob(digest=wheel.digest, size=wheel.size), target)
-            for wheel in one.wheels
-        ]
-        merged |= {entry.path: entry for entry in entries}
-    return tuple(entry for _, entry in sorted(merged.items()))
+        for wheel in one.wheels:
+            blob = Blob(digest=wheel.digest, size=wheel.size)
+            yield single(f"{root}/{one.target}/wheels/{wheel.filename}", blob, (one.target,))
 
 
-def _single(path: str, blob: Blob, targets: tuple[str, ...]) -> FileEntry:
+def seed_entries(sets: Iterable[WheelSet]) -> tuple[SeedEntry, ...]:
+    """Return what ``bundle.json`` says of packages that are carried beside the venvs."""
+    return tuple(
+        SeedEntry(
+            target=one.target,
+            packages=tuple(
+                PackageEntry(
+                    name=wheel.name,
+                    version=wheel.version,
+                    wheel=wheel.filename,
+                    wheel_sha256=wheel.digest,
+                    layers=(),
+                    kind=package.kind,
+                    requested=package.requested,
+                )
+                for wheel, package in zip(one.wheels, one.packages, strict=True)
+            ),
+        )
+        for one in sets
+    )
+
+
+def single(path: str, blob: Blob, targets: tuple[str, ...]) -> FileEntry:
+    """Return a file that is one blob."""
     return FileEntry(path=path, size=blob.size, sha256=blob.digest, mode=0o644, targets=targets, blobs=(blob.digest,))
+
+
+def without_repeats(files: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+    """Return the files sorted by path, each path once with the targets of all."""
+    found: dict[str, FileEntry] = {}
+    for file in files:
+        known = found.get(file.path)
+        targets = {*file.targets, *(known.targets if known is not None else ())}
+        found[file.path] = replace(file, targets=tuple(sorted(targets)))
+    return tuple(found[path] for path in sorted(found))
 
 
 def target_entry(target: Target) -> TargetEntry:

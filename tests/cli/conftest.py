@@ -19,6 +19,7 @@ schema: 1
 release: {name: tiny, version: "1.0"}
 targets: [debian-12-x86_64]
 default_packages: []
+seed_packages: []
 venvs:
   one:
     path: /opt/one

@@ -36,6 +36,7 @@ print(json.dumps(results))
 """
 MANIFEST = """\
 schema: 1
+seed_packages: []
 release: {name: small, version: "1.0"}
 constraints:
 - name: user

@@ -25,6 +25,7 @@ def run(tmp_path: Path, index: Any) -> Lock:
     def lock(*packages: str, url: str = "") -> subprocess.CompletedProcess[str]:
         document = {
             "schema": 1,
+            "seed_packages": [],
             "release": {"name": "test", "version": "1"},
             "targets": ["auto"],
             "default_packages": [],

@@ -34,6 +34,7 @@ class Desk:
     def write(self, venvs: dict[str, Any], **more: Any) -> Path:
         document = {
             "schema": 1,
+            "seed_packages": [],
             "release": {"name": "test", "version": "1"},
             "targets": [TARGET],
             "default_packages": [],

@@ -40,6 +40,7 @@ class Bench:
         described = {name: venv if isinstance(venv, dict) else {"packages": venv} for name, venv in venvs.items()}
         document = {
             "schema": 1,
+            "seed_packages": [],
             "release": {"name": "test", "version": "1"},
             "targets": ["debian-12-x86_64"],
             "default_packages": [],

@@ -19,6 +19,7 @@ OLD, NEW, ARM = "debian-12-x86_64", "debian-13-x86_64", "debian-12-aarch64"
 def locked(root: Path, index: Any, venvs: dict[str, Any], **more: Any) -> LockResult:
     document = {
         "schema": 1,
+        "seed_packages": [],
         "release": {"name": "test", "version": "1"},
         "targets": [OLD, NEW, ARM],
         "default_packages": [],

@@ -79,6 +79,7 @@ def lock_venvs(tmp_path: Path, index: Any) -> Callable[..., LockResult]:
     def run(targets: list[str], *packages: str, **more: Any) -> LockResult:
         document = {
             "schema": 1,
+            "seed_packages": [],
             "release": {"name": "test", "version": "1"},
             "targets": targets,
             "default_packages": [],

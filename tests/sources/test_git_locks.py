@@ -50,6 +50,7 @@ def write(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     def manifest(*packages: str, **more: Any) -> Path:
         document = {
             "schema": 1,
+            "seed_packages": [],
             "release": {"name": "test", "version": "1"},
             "targets": ["auto"],
             "default_packages": [],

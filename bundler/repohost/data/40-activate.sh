@@ -2,7 +2,8 @@
 #
 # A view is the trees of all lines in one, by hard links: first every line's previous release, over them every line's
 # active one. Served names lead through .bundles/active into one view; renaming that link is the one switch. Of
-# views/<n>/lines each row is: line, active release, previous release or "-".
+# views/<n>/lines each row is: line, active release, previous release or "-". The line activated last has the last row:
+# where lines share a name, simple/<target> or a file of constraints/, its release is the one that leads.
 
 keep_views=3
 
@@ -20,15 +21,16 @@ with_row() {
     rows=$rows$row
 }
 
-# columns: the releases of $rows into $actives and $previouses
+# columns: the releases of $rows into $actives and $previouses; all of them, those that lead first, into $leading
 columns() {
-    actives= previouses=
+    actives= previouses= leading= behind=
     set -- $rows
     while [ $# -gt 0 ]; do
-        actives=$actives' '$2
-        [ "$3" = - ] || previouses=$previouses' '$3
+        actives=$actives' '$2 leading=$2' '$leading
+        [ "$3" = - ] || previouses=$previouses' '$3 behind=$3' '$behind
         shift 3
     done
+    leading=$leading$behind
 }
 
 # served ID: whether it is the active or the previous release of its line
@@ -114,7 +116,7 @@ carry() {
     done
 }
 
-# clash: refuse lines that would serve one path with different content, or as different things
+# clash: refuse lines that would serve one path with different content, or as different things, where none may lead
 clash() {
     set -- $actives
     [ $# -gt 1 ] || return 0
@@ -125,7 +127,14 @@ clash() {
     sort -u -o "$work/types" -- "$work/types" && cut -f1 -- "$work/types" >"$work/paths" &&
         sort -u -k2,2 -k1,1 -o "$work/bytes" -- "$work/bytes" && cut -c67- -- "$work/bytes" >"$work/more" &&
         both=$(uniq -d -- "$work/paths") && more=$(uniq -d -- "$work/more") || refuse 63 "no room to compare releases"
-    set -- $both $more
+    set --
+    for path in $both $more; do
+        case $path in
+            # What many releases bring by its nature: the one activated last leads.
+            simple/* | constraints/*) ;;
+            *) set -- "$@" "$path" ;;
+        esac
+    done
     [ $# -eq 0 ] || refuse 83 "$# paths are served by another release too, with other content, the first: $1"
 }
 

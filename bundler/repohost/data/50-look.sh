@@ -218,7 +218,7 @@ do_check() {
     else
         rows_now
         columns
-        set -- $actives $previouses
+        set -- $leading
         place=$home/active/tree/
     fi
     [ $# -gt 0 ] || return 0

@@ -98,7 +98,17 @@ def _compare(session: Session, places: Places, emit: Emit) -> tuple[Difference, 
 
 
 def _served(places: Places, facts: HostFacts, emit: Emit) -> Iterator[Served]:
-    """Yield what a host has to serve, by what was signed; by its own word only which releases those are."""
+    """Yield what a host has to serve, by what was signed; by its own word only which releases those are.
+
+    What lines have under one name is left out where they differ in it: the host alone knows which of them leads.
+    """
+    found: dict[str, set[Served]] = {}
+    for one in _signed(places, facts, emit):
+        found.setdefault(one.path, set()).add(one)
+    yield from (alone for alike in found.values() if len(alike) == 1 for alone in alike)
+
+
+def _signed(places: Places, facts: HostFacts, emit: Emit) -> Iterator[Served]:
     kept = kept_releases(places)
     for release in facts.releases:
         if release.state != "active":
