@@ -28,6 +28,8 @@ _SECRET = ("PASSWORD", "TOKEN", "SECRET", "USERNAME")
 _NETWORK = ("failed to fetch", "error sending request", "connection", "timed out", "401", "403", "certificate")
 #: Programs that a resolver starts keep their configuration; the resolver's own is left behind.
 _COMPANIONS = ("git", "python_keyring")
+#: Messages are read line by line: none is to be folded to the width of somebody's terminal.
+_ONE_STYLE = {"NO_COLOR": "1", "LC_ALL": "C.UTF-8", "COLUMNS": "10000"}
 
 
 def environment(config: IndexConfig, more: Mapping[str, str]) -> dict[str, str]:
@@ -37,7 +39,7 @@ def environment(config: IndexConfig, more: Mapping[str, str]) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _NEVER_KEPT and (not name.startswith(_DROPPED) or name.startswith(_KEPT))
     }
-    return {**kept, **config.env, "NO_COLOR": "1", "LC_ALL": "C.UTF-8", **more}
+    return {**kept, **config.env, **_ONE_STYLE, **more}
 
 
 def secrets_of(env: Mapping[str, str]) -> tuple[str, ...]:

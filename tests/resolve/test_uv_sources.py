@@ -217,6 +217,18 @@ def test_a_constraint_can_be_the_source(index: Any, old: Sequence[Target]) -> No
     assert next(one.git for one in found.packages if one.name == "app") is not None
 
 
+def test_a_narrow_terminal_folds_no_message(
+    index: Any, old: Sequence[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What uv says is read whatever width the user's terminal is said to have."""
+    monkeypatch.setenv("COLUMNS", "40")
+    index.wheel("top", "1.0", ["app>=1"])
+
+    found = resolve(index, old, Told([told("app", "1.5")]), "top", constraints=f"{APP}\n")
+
+    assert versions(found) == {"top": "1.0", "app": "1.5"}
+
+
 def test_a_constraint_about_nothing_is_not_asked(index: Any, old: Sequence[Target]) -> None:
     """A constraint with an address costs nothing where nobody takes the package."""
     index.wheel("top", "1.0")
