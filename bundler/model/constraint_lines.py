@@ -65,7 +65,7 @@ class Entry:
         match = None if self.url else _PIN.fullmatch(self.constraint)
         if match is None:
             return ""
-        return _normal(match["any"] or match["version"])
+        return normal_version(match["any"] or match["version"])
 
     def agrees(self, other: Entry) -> bool:
         """Return whether both lines say the same, markers apart."""
@@ -161,7 +161,8 @@ def shown(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _normal(version: str) -> str:
+def normal_version(version: str) -> str:
+    """Return the version in normal form (PEP 440); what is none stays, in lower case."""
     try:
         return canonicalize_version(Version(version))
     except InvalidVersion:

@@ -156,6 +156,24 @@ class _Contest:
         return entry, left
 
 
+def read_effective(text: str) -> Effective:
+    """Return what :attr:`Effective.text` wrote; each entry's place is the comment of its line.
+
+    Raises:
+        ConstraintError: It is no such text.
+    """
+    entries: list[Entry] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        requirement, _, place = line.partition("  # ")
+        if not requirement.strip() or requirement.startswith("#"):
+            continue
+        found = read_line("", requirement.strip(), place or f"line {number}")
+        if isinstance(found, Problem):
+            raise ConstraintError("effective constraints cannot be read", problems=[found])
+        entries.append(found)
+    return Effective(entries=tuple(entries))
+
+
 def _shadowed(winner: Entry, loser: Entry) -> Shadowed:
     return Shadowed(
         name=loser.name,

@@ -70,6 +70,20 @@ def parse_core_metadata(data: bytes, where: str) -> CoreMeta:
     return meta
 
 
+def applies(requirement: Requirement, target: Target, extra: str) -> bool:
+    """Return whether a package with ``extra`` (empty: with none) asks for ``requirement`` on ``target``.
+
+    Raises:
+        MetadataError: Its marker cannot be evaluated.
+    """
+    if requirement.marker is None:
+        return not extra
+    try:
+        return requirement.marker.evaluate({**target.markers, "extra": extra})
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise MetadataError(f"{requirement}: the marker cannot be evaluated: {error}") from error
+
+
 class Walker:
     """Walks one resolution on one target; what a package needs is computed once for all venvs."""
 
@@ -118,12 +132,7 @@ class Walker:
         return self._edges[key]
 
     def _applies(self, requirement: Requirement, extra: str) -> bool:
-        if requirement.marker is None:
-            return not extra
-        try:
-            return requirement.marker.evaluate({**self._target.markers, "extra": extra})
-        except (UndefinedComparison, UndefinedEnvironmentName) as error:
-            raise MetadataError(f"{requirement}: the marker cannot be evaluated: {error}") from error
+        return applies(requirement, self._target, extra)
 
     def _edge(self, requirement: Requirement) -> Edge:
         extras = tuple(sorted(canonicalize_name(extra) for extra in requirement.extras))

@@ -35,6 +35,7 @@ from bundler.sources.indexes import index_config
 from bundler.sources.metadata import metadata_many, wheel_metadata
 from bundler.store.cas import Store
 from bundler.wheels.source import Sources
+from bundler.workflows.locked_metadata import remember_source
 
 _AT_ONCE = 4
 
@@ -183,7 +184,9 @@ class MetadataDesk:
 
     def _bytes(self, package: LockedPackage, target: Target) -> bytes:
         if package.must_build or not isinstance(package.origin, Artifact):
-            return self.source_metadata(package, target)
+            data = self.source_metadata(package, target)
+            remember_source(self.services.store, package, target, data)
+            return data
         return self.services.wheel_metadata(package.origin)
 
 

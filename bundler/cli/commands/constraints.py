@@ -10,14 +10,17 @@ from typing import Any
 import click
 
 from bundler.cli.context import Output
+from bundler.errors import ConstraintError, MetadataError, ResolutionFailed
 from bundler.model.lock import Shadowed
 from bundler.signing.development import config_directory, find_development_key
 from bundler.store.cas import Store, default_root
+from bundler.workflows.check_constraints import CheckReport, CheckRequest, check_constraints
 from bundler.workflows.constraints import ConstraintGroup, show_constraints
 from bundler.workflows.publish_constraints import PublishRequest, publish_constraints
 from bundler.workflows.verify import VerifyRequest
 
 _PATH = click.Path(dir_okay=False, path_type=Path)
+_LOCK = click.Path(exists=True, file_okay=False, path_type=Path)
 _BUNDLE = click.Path(exists=True, path_type=Path)
 
 
@@ -79,6 +82,67 @@ def publish(output: Output, /, bundle: Path, **options: Any) -> None:
         output.out(f"  {report.allowed_signers_line}")
 
     output.show({**asdict(report), "path": str(report.path), "signature": str(report.signature)}, render)
+
+
+@command.command("check")
+@click.argument("path", metavar="MANIFEST|LOCK", type=click.Path(exists=True, path_type=Path))
+@click.option("--lock-dir", type=click.Path(file_okay=False, path_type=Path), help="Where the lock of MANIFEST is.")
+@click.option("--venv", default="", metavar="NAME", help="The venv that is upgraded in place; with --from.")
+@click.option("--from", "old", type=_LOCK, metavar="LOCK", help="Its lock before the upgrade.")
+@click.option("--apart", is_flag=True, help="Venvs need not fit into one environment: report what does not, no more.")
+@click.pass_obj
+def check(output: Output, /, path: Path, *, apart: bool, **options: Any) -> None:
+    """Check constraint layers, the lock, and whether all that is locked fits together.
+
+    MANIFEST: its layers, and its lock if there is one. LOCK: the directory of a lock. Every locked version is held
+    against the layers, every requirement of every package against what is locked: venv by venv, the whole release as
+    one environment, and with --venv and --from a venv after an upgrade in place. What packages require is what
+    locking learned; nothing is fetched.
+    """
+    store = Store(output.store_path or default_root())
+    report = check_constraints(CheckRequest(path=path, store=store, **options), output.emit)
+    output.show(asdict(report), lambda: _render(output, report))
+    _judge(report, apart=apart)
+
+
+def _render(output: Output, report: CheckReport) -> None:
+    output.out("\n".join(_report(report.shadowed)).replace("# ", ""))
+    for one in report.violations:
+        said = f"{one.package} {one.version} is locked, but {one.place} says {one.constraint}"
+        output.out(f"Against its constraints: {one.venv} on {one.target}: {said}")
+    parts = (
+        ("In one venv", report.alone),
+        ("If the release were one environment", report.together),
+        ("After the upgrade", report.upgrade),
+    )
+    for title, findings in parts:
+        for finding in findings:
+            output.out(f"{title}, {', '.join(finding.targets)}: {finding.said}")
+    for name in report.unknown:
+        output.out(f"Not known here: what {name} requires")
+    if not report.lock:
+        output.out("There is no lock: only the layers were checked.")
+        return
+    wrong = len(report.violations) + sum(len(findings) for _, findings in parts)
+    told = {0: "all of it fits", 1: "1 thing does not fit"}.get(wrong, f"{wrong} things do not fit")
+    output.out(f"{report.lock}: {report.packages} locked packages, {told}")
+
+
+def _judge(report: CheckReport, *, apart: bool) -> None:
+    """Leave with the exit code of the gravest finding."""
+    if report.violations:
+        raise ConstraintError("the lock holds versions that the layers do not allow", hint="bundle-build lock")
+    broken = (*report.alone, *report.upgrade, *(() if apart else report.together))
+    if broken:
+        raise ResolutionFailed(
+            f"what is locked does not fit together: {broken[0].said}",
+            hint="constrain one of the pair in a layer; --apart where venvs never share an environment",
+        )
+    if report.unknown:
+        raise MetadataError(
+            f"what {len(report.unknown)} packages require is not known here",
+            hint="use the store that the lock was made with, or lock again with --upgrade",
+        )
 
 
 def _lines(group: ConstraintGroup, *, lost: bool) -> Iterator[str]:
