@@ -20,6 +20,7 @@ _SIZE = re.compile(r"[1-9][0-9]{0,9}[kmgKMG]?")
 _TIME = re.compile(r"[1-9][0-9]{0,6}[smhd]")
 _RESOLVER = re.compile(r"[A-Za-z0-9.:\[\]-]+")
 _URL = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~+/@!-]*)?")
+_IP = re.compile(r"[0-9.]+|.*:.*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,8 @@ def _urls(where: str, urls: Sequence[str]) -> Iterator[Problem]:
             hint = "let a reverse proxy of your own log in there, and name that"
             yield Problem(where=where, what="a URL with a password would be readable in the configuration", hint=hint)
         elif not _URL.fullmatch(url):
-            yield Problem(
-                where=where, what=f"{url!r} is no plain http or https URL", hint="https://index.example/simple/"
-            )
+            hint = "e.g. https://index.example/simple/"
+            yield Problem(where=where, what=f"{url!r} is no plain http or https URL", hint=hint)
+        elif url.startswith("https:") and _IP.fullmatch(urlsplit(url).hostname or ""):
+            hint = "name the host; --resolver or /etc/hosts gives its address"
+            yield Problem(where=where, what=f"{url!r}: nginx compares certificates with names only", hint=hint)

@@ -132,7 +132,8 @@ class Server(ThreadingHTTPServer):
         connection = request
         try:
             if self._tls is not None:
-                connection = self._shake_hands(request, self._tls)
+                connection = self._wrapped(request, self._tls)
+                connection.do_handshake()
             self.finish_request(connection, client_address)
         except Exception:  # noqa: BLE001 — one connection's end must not be the server's
             self.handle_error(request, client_address)
@@ -154,12 +155,11 @@ class Server(ThreadingHTTPServer):
         if not isinstance(error, _THEIRS):
             self._emit(Warned(message=f"a request from {client_address[0]} failed: {error!r}"))
 
-    def _shake_hands(self, request: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+    def _wrapped(self, request: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
         request.settimeout(PATIENCE)
         connection = tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         with self._changed:
             self._waiting[connection] = self._waiting.pop(request, stopwatch())
-        connection.do_handshake()
         return connection
 
     def _end_waiting(self, before: float) -> None:
