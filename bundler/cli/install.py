@@ -21,7 +21,7 @@ First, check this program itself with stock tools: README.txt beside it says how
 """
 
 HEADINGS = {
-    "Set up a site": ("trust", "site"),
+    "Set up a site": ("trust", "site", "osa-vars"),
     "Bring a release": ("verify", "plan", "apply"),
     "Look after it": ("status", "check", "repair", "rollback", "prune", "why"),
     "Serve it": ("serve", "nginx-config"),

@@ -7,16 +7,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bundler.model.contents import Contents, PackageEntry, VenvEntry
+from bundler.model.contents import SEEDS, Contents, PackageEntry
 from bundler.repohost.port import HostFacts, HostRelease
 
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """A package in one venv on one target of one release."""
+    """A package in one venv on one target of one release, or carried there beside the venvs."""
 
     release: str
-    venv: VenvEntry
+    venv: str
+    target: str
     package: PackageEntry
 
 
@@ -39,17 +40,23 @@ def uses_of(package: str, contents: Iterable[Contents]) -> tuple[Use, ...]:
     wanted = canonical(package)
     newest = sorted(contents, key=lambda one: one.sequence, reverse=True)
     return tuple(
-        Use(release=one.id, venv=venv, package=entry)
+        Use(release=one.id, venv=venv, target=target, package=entry)
         for one in newest
-        for venv in one.venvs
-        for entry in venv.packages
+        for venv, target, packages in _places(one)
+        for entry in packages
         if canonical(entry.name) == wanted
     )
 
 
+def _places(contents: Contents) -> Iterator[tuple[str, str, tuple[PackageEntry, ...]]]:
+    """Yield venv, target and packages of all that a release has."""
+    yield from ((venv.name, venv.target, venv.packages) for venv in contents.venvs)
+    yield from ((SEEDS, seed.target, seed.packages) for seed in contents.seeds)
+
+
 def near_names(package: str, contents: Iterable[Contents]) -> tuple[str, ...]:
     """Return names of packages that look alike."""
-    known = {entry.name for one in contents for venv in one.venvs for entry in venv.packages}
+    known = {entry.name for one in contents for _, _, packages in _places(one) for entry in packages}
     return tuple(difflib.get_close_matches(canonical(package), sorted(known), n=3))
 
 
@@ -68,7 +75,7 @@ def presence(
 
 
 def _fits(use: Use, release: HostRelease, venv: str) -> bool:
-    return use.release == release.id and use.venv.target in release.targets and venv in {"", use.venv.name}
+    return use.release == release.id and use.target in release.targets and venv in {"", use.venv}
 
 
 def _lacks(release: HostRelease, uses: Sequence[Use], contents: Mapping[str, Contents], venv: str) -> Iterator[str]:
@@ -77,14 +84,14 @@ def _lacks(release: HostRelease, uses: Sequence[Use], contents: Mapping[str, Con
         yield f"it serves {release.id}, which this site has not applied: what is in it is not known here"
         return
     mine = [use for use in uses if use.release == release.id]
-    here = [use for use in mine if use.venv.target in release.targets]
+    here = [use for use in mine if use.target in release.targets]
     if not mine:
         yield f"it serves {release.id}, and that has it in no venv"
     elif not here:
-        targets = ", ".join(sorted({use.venv.target for use in mine}))
+        targets = ", ".join(sorted({use.target for use in mine}))
         yield f"{release.id} has it for {targets}, the host holds {', '.join(release.targets)}"
     elif venv:
-        yield f"in {release.id} it is in {', '.join(sorted({use.venv.name for use in here}))}, not in {venv}"
+        yield f"in {release.id} it is in {', '.join(sorted({use.venv for use in here}))}, not in {venv}"
 
 
 def _elsewhere(facts: HostFacts, uses: Sequence[Use], venv: str) -> Iterator[str]:

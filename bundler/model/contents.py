@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 FORMAT = 1
+#: What seed packages are called where venvs have a name; no venv can be called so.
+SEEDS = "seed packages"
 #: Caps on what is read before anything is trusted (bytes).
 MAX_SUMS = 1 << 20
 MAX_SIGNATURE = 8 << 10

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from bundler.model.contents import Contents, FileEntry, PackageEntry, TargetEntry, VenvEntry, VolumeEntry
+from bundler.model.contents import Contents, FileEntry, PackageEntry, SeedEntry, TargetEntry, VenvEntry, VolumeEntry
 
+#: Where the index over all targets has wheels of several of them.
+_SHARED = "simple/_common"
 VolumeState: TypeAlias = Literal["present", "missing", "wrong size", "irregular"]
 
 
@@ -81,6 +83,7 @@ class Inspection:
     targets: tuple[TargetView, ...]
     venvs: tuple[VenvView, ...]
     volumes: tuple[SeenVolume, ...]
+    seeds: tuple[SeedEntry, ...] = ()
     signatures: tuple[SeenSignature, ...]
     sizes: Sizes
 
@@ -99,6 +102,7 @@ class Inspection:
             "sha256sums": self.digest,
             "targets": [_target_data(target) for target in self.targets],
             "venvs": [_venv_data(venv) for venv in self.venvs],
+            "seeds": [asdict(seed) for seed in self.seeds],
             "volumes": [_volume_data(volume) for volume in self.volumes],
             "sizes": {**asdict(self.sizes), "saved": self.sizes.saved},
             "signatures": [{**asdict(signature), "verified": False} for signature in self.signatures],
@@ -120,8 +124,8 @@ def measure(contents: Contents) -> Sizes:
 
 
 def is_wheel(file: FileEntry) -> bool:
-    """Return whether a file of a repo host is a wheel."""
-    return file.path.endswith(".whl")
+    """Return whether a file of a repo host is a wheel, where a target has it; indexes may have it once more."""
+    return file.path.endswith(".whl") and f"/{_SHARED}/" not in file.path
 
 
 def view_targets(contents: Contents) -> tuple[TargetView, ...]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from packaging.utils import canonicalize_name
 
 from bundler.errors import ManifestError, Problem, RequirementError
+from bundler.model.contents import SEEDS
 from bundler.model.manifest import (
     AllowedFailure,
     ConstraintLayer,
@@ -23,8 +24,6 @@ from bundler.model.manifest import (
 from bundler.model.requirement import Requested, parse_requirement
 from bundler.model.target import Python, Target, make_target
 
-#: What seed packages are called where venvs have a name; none can be called so.
-SEEDS = "seed packages"
 FAMILIES: Mapping[str, str] = {
     "debian": "debian",
     "ubuntu": "debian",

@@ -20,10 +20,10 @@ from bundler.clock import stopwatch
 from bundler.errors import PolicyRefused
 from bundler.events import Emit, Noted, StageFinished, StageStarted, Warned, ignore
 from bundler.files import recover_directory, sweep
-from bundler.model.contents import Contents, FileEntry, LinkEntry
+from bundler.model.contents import SEEDS, Contents, FileEntry, LinkEntry
 from bundler.model.index import IndexConfig
 from bundler.model.lock import Artifact, Lock
-from bundler.model.plan import SEEDS, VenvPlan
+from bundler.model.plan import VenvPlan
 from bundler.model.target import Target
 from bundler.model.wheel import WheelSet
 from bundler.resolve.drivers import choose_resolver

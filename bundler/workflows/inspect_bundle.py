@@ -58,6 +58,7 @@ def inspect_bundle(request: InspectRequest) -> Inspection:
             ),
             signatures=tuple(_signatures(bundle.medium)),
             sizes=measure(contents),
+            seeds=tuple(seed for seed in contents.seeds if request.target in ("", seed.target) and not request.venv),
         )
 
 

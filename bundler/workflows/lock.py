@@ -17,11 +17,12 @@ from bundler.buildenv.host_target import host_target
 from bundler.errors import ManifestError, Problem, ResolutionFailed, UsageError
 from bundler.events import Emit, Noted, StageFinished, StageStarted, Warned, ignore
 from bundler.model.constraints import Effective, Layer, merge, parse_layer
+from bundler.model.contents import SEEDS
 from bundler.model.lock import BuildLock, Lock, VenvLock
 from bundler.model.lock_diff import LockDiff, diff_locks
 from bundler.model.manifest import UPPER
 from bundler.model.manifest_load import LoadedManifest
-from bundler.model.plan import SEEDS, VenvPlan, plan_seeds, plan_venvs
+from bundler.model.plan import VenvPlan, plan_seeds, plan_venvs
 from bundler.resolve.coverage import Coverage, coverage, coverage_of
 from bundler.resolve.drivers import choose_resolver
 from bundler.resolve.port import ResolveRequest

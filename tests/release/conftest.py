@@ -143,6 +143,15 @@ def built(shared: Path) -> World:
     return world
 
 
+@pytest.fixture(scope="session")
+def unpacked(built: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give all volumes, unpacked with stock tar into one directory."""
+    into = tmp_path_factory.mktemp("unpacked")
+    for volume in sorted(built.bundle.glob("*-[0-9][0-9][0-9].tar.zst")):
+        subprocess.run(["tar", "--zstd", "-C", into, "-xf", volume], check=True)
+    return into
+
+
 @pytest.fixture
 def fresh(built: World, tmp_path: Path) -> World:
     """Give another user with the same lock, who starts with an empty store."""

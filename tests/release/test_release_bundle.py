@@ -36,15 +36,6 @@ def venvs(world: World) -> dict[str, dict[str, Any]]:
     return {venv["name"]: venv for venv in contents["venvs"]}
 
 
-@pytest.fixture(scope="session")
-def unpacked(built: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give all volumes, unpacked with stock tar into one directory."""
-    into = tmp_path_factory.mktemp("unpacked")
-    for volume in sorted(built.bundle.glob("*-[0-9][0-9][0-9].tar.zst")):
-        sh(f"tar --zstd -C '{into}' -xf '{volume}'", into)
-    return into
-
-
 def test_verify_sh_accepts_the_bundle_with_stock_tools(built: World) -> None:
     """A host with ssh-keygen and sha256sum, and nothing of ours, accepts it."""
     output = sh(f"sh verify.sh '{built.signers}' .", built.bundle)

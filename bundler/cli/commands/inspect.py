@@ -38,6 +38,7 @@ def _render(output: Output, found: Inspection, *, packages: bool) -> None:
         for view in found.venvs:
             _render_packages(output, view)
         return
+    _render_seeds(output, found)
     _render_volumes(output, found)
     _render_sizes(output, found)
 
@@ -89,6 +90,16 @@ def _render_venvs(output: Output, found: Inspection) -> None:
     columns = ["venv", "target", "Python", "install path", "#packages", "#archive", "#own", "proof"]
     output.out("")
     output.table("Venvs (own: bytes that no other venv shares)", columns, rows)
+
+
+def _render_seeds(output: Output, found: Inspection) -> None:
+    rows = [
+        [seed.target, ", ".join(printable(f"{one.name} {one.version}") for one in seed.packages)]
+        for seed in found.seeds
+    ]
+    if rows:
+        output.out("")
+        output.table("Seed packages (wheels beside those of the venvs)", ["target", "packages"], rows)
 
 
 def _proof(proof: ProofEntry) -> str:

@@ -46,8 +46,8 @@ def _value(origin: Origin) -> dict[str, Any]:
     use = origin.use
     return {
         "bundle": use.release,
-        "venv": use.venv.name,
-        "target": use.venv.target,
+        "venv": use.venv,
+        "target": use.target,
         "version": use.package.version,
         "requested": use.package.requested,
         "wheel": use.package.wheel,
@@ -82,8 +82,8 @@ def _show_origins(output: Output, found: Why) -> None:
     rows = [
         (
             one.use.release,
-            one.use.venv.name,
-            one.use.venv.target,
+            one.use.venv,
+            one.use.target,
             one.use.package.version,
             "asked for" if one.use.package.requested else "a dependency",
             one.use.package.wheel,

@@ -15,7 +15,7 @@ from bundler.deploy.places import Places
 from bundler.deploy.presence import Presence, Use, canonical, near_names, presence, uses_of
 from bundler.errors import BundlerError, UsageError
 from bundler.events import Emit, ignore
-from bundler.model.contents import Contents
+from bundler.model.contents import SEEDS, Contents
 from bundler.repohost import intake
 
 _PROVENANCE = "provenance.json"
@@ -68,7 +68,7 @@ def why(request: WhyRequest, emit: Emit = ignore) -> Why:
     known = {venv.name for one in contents.values() for venv in one.venvs}
     if request.venv and request.venv not in known:
         raise UsageError(f"there is no venv {request.venv!r}", hint=f"there are: {', '.join(sorted(known))}")
-    chosen = [use for use in uses if request.venv in {"", use.venv.name}]
+    chosen = [use for use in uses if request.venv in {"", use.venv}]
     with open_fleet(places, request.hosts, emit) as (_, fleet):
         looks = fleet.stage("look", lambda session: intake.look(session.admit))
     return Why(
@@ -81,7 +81,7 @@ def why(request: WhyRequest, emit: Emit = ignore) -> Why:
             for look in looks
         ),
         releases=tuple(contents),
-        venvs=tuple(sorted({use.venv.name for use in uses})),
+        venvs=tuple(sorted({use.venv for use in uses})),
         near=() if uses else near_names(request.package, contents.values()),
     )
 
@@ -138,9 +138,9 @@ def _sources(evidence: dict[str, bytes]) -> dict[str, tuple[str, ...]]:
 
 
 def _lock(evidence: dict[str, bytes], use: Use) -> str:
-    name = f"pylock.{use.venv.name}.toml"
+    name = "seed/pylock.toml" if use.venv == SEEDS else f"pylock.{use.venv}.toml"
     paths = [path for path in sorted(evidence) if path.startswith("locks/") and path.endswith(f"/{name}")]
-    return next((path for path in paths if use.venv.target in path), paths[0] if paths else "")
+    return next((path for path in paths if use.target in path), paths[0] if paths else "")
 
 
 def _signers(places: Places) -> dict[str, tuple[str, ...]]:
