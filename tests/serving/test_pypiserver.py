@@ -26,9 +26,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     python = here / "venv" / "bin" / "python"
     subprocess.run([BIN / "uv", "pip", "install", "-q", "--python", python, "pypiserver"], check=True)
     port = free_port()
-    command = [python, "-m", "pypiserver", "run", "-i", "127.0.0.1", "-p", str(port), "--disable-fallback"]
+    command = [str(python), "-m", "pypiserver", "run", "-i", "127.0.0.1", "-p", str(port), "--disable-fallback"]
     with (here / "log").open("wb") as log:
-        server = subprocess.Popen([*command, here / "www" / BASE / "wheels"], stdout=log, stderr=log)
+        server = subprocess.Popen([*command, str(here / "www" / BASE / "wheels")], stdout=log, stderr=log)
     try:
         for _ in range(300):
             with socket.socket() as probe:
