@@ -134,7 +134,7 @@ class RequirementError(DocumentError):
 
 
 class ConstraintError(DocumentError):
-    """A constraint layer is unreadable or contradicts itself."""
+    """A constraint layer is unreadable, not signed as asked, contradicts itself, or a lock does not obey it."""
 
     exit_code = 12
 

@@ -33,7 +33,10 @@ class LayerSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the manifest is made from; ``tag`` ends the install paths (empty: each service's own version)."""
+    """What the manifest is made from; ``tag`` ends the install paths (empty: each service's own version).
+
+    ``role_files`` is what OpenStack-Ansible's roles find on a repo host, where it is known.
+    """
 
     release: Release
     name: str
@@ -44,6 +47,7 @@ class Wanted:
     tag: str = ""
     extra: Sequence[str] = ()
     origin: str = ""
+    role_files: Mapping[str, Any] = field(default_factory=dict)
     clients: Sequence[str] = field(default_factory=tuple)
 
     @property
@@ -97,6 +101,12 @@ def _lines(wanted: Wanted) -> Iterator[str]:
     yield from _lost(wanted.shadowed)
     yield from ("", "# What the roles install into every venv.")
     yield from _dumped({"default_packages": list(roles.default_packages)})
+    if wanted.role_files:
+        yield from (
+            "",
+            "# What its roles find on a repo host.",
+            *_dumped({"openstack_ansible": dict(wanted.role_files)}),
+        )
     yield from ("", *_dumped({"build": _build(wanted)}))
     yield from ("", "venvs:")
     for service in wanted.release.services.values():

@@ -6,6 +6,7 @@ import os.path
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, get_args
 
 from bundler.errors import ManifestError, Problem, UsageError
 from bundler.events import Emit, Noted, Warned, ignore
@@ -13,6 +14,7 @@ from bundler.files import write
 from bundler.model.constraints import Layer, merge, scan_layer
 from bundler.model.lock import Shadowed
 from bundler.model.manifest_load import load_manifest
+from bundler.model.manifest_roles import OpenStackAnsible
 from bundler.model.openstack_deliverables import read_deliverable
 from bundler.model.openstack_manifest import (
     OWN_LAYER,
@@ -30,6 +32,7 @@ from bundler.sources.constraint_files import MOST_BYTES
 from bundler.workflows.manifest import read_document
 
 _UPPER_FILE = "upper-constraints.txt"
+_BRANCHES = get_args(OpenStackAnsible.model_fields["branch"].annotation)
 _DECIDE = "put a line into a layer above both to decide otherwise"
 
 
@@ -126,6 +129,7 @@ def from_openstack(request: OpenStackRequest, emit: Emit = ignore) -> OpenStackR
         layers=layers,
         shadowed=shadowed,
         tag=request.tag or reading.release.tag,
+        role_files=_role_files(request, reading, version),
         extra=request.extra,
         origin="deliverables of its release team" if request.deliverables else "OpenStack-Ansible's git sources",
         clients=clients(upper, upper_text),
@@ -251,6 +255,21 @@ def _layers(
         pin = next(one for one in reading.pins if one.key == REQUIREMENTS)
         git = {"url": pin.url, "revision": pin.revision, "path": _UPPER_FILE}
         found.append(LayerSource(name="upper", fields={"git": git}, comment=comment))
+    return found
+
+
+def _role_files(request: OpenStackRequest, reading: _Reading, version: str) -> dict[str, Any]:
+    """Return the section for OpenStack-Ansible, where its own version is known."""
+    tag = request.tag or reading.release.tag
+    if not tag:
+        return {}
+    found: dict[str, Any] = {"branch": version} if version in _BRANCHES else {}
+    found["release"] = tag
+    if request.pins is not None:
+        found["global_constraints"] = reading.shown(request.pins)
+    pin = next((one for one in reading.pins if one.key == REQUIREMENTS), None)
+    if pin is not None and request.upper is not None:
+        found["upper_constraints"] = {"id": pin.revision}
     return found
 
 

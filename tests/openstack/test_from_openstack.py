@@ -185,6 +185,16 @@ def test_exact_sources_come_from_git(place: Path) -> None:
     assert upper is not None
     assert upper.revision == "c4c55d5279d824dc261a43ac51b56146ccc4dd4f"
     assert manifest.venvs["nova"].path == "/openstack/venvs/nova-33.0.1"
+    section = manifest.openstack_ansible
+    assert (section.branch, section.release) == ("2026.1", "33.0.1")
+    assert section.global_constraints == "osa-pins-33.0.1.txt"
+
+
+def test_the_upper_constraints_have_the_name_that_roles_ask_for(place: Path) -> None:
+    """From a file they are known by the commit that OpenStack-Ansible pins."""
+    exact(place, tag="33.0.1", services=("nova",), upper=place / "upper-constraints-33.0.1.txt")
+
+    assert read(place).openstack_ansible.upper_constraints.id == "c4c55d5279d824dc261a43ac51b56146ccc4dd4f"
 
 
 def test_addresses_of_mirrors_are_filled_in(place: Path) -> None:
