@@ -103,6 +103,7 @@ def find_files(contents: Contents, path: str) -> tuple[Match, ...]:
         UsageError: There are none; the hint offers the nearest names.
     """
     names = _Names(contents)
+    asked, path = path, names.through(path)
     single = names.entry(path)
     if single is not None:
         return (Match(entry=single, below=""),)
@@ -113,7 +114,7 @@ def find_files(contents: Contents, path: str) -> tuple[Match, ...]:
         Match(entry=entry, below=posixpath.relpath(name, base or ".")) for name, entry in found if entry is not None
     )
     if not matches:
-        raise UsageError(f"the bundle has no file {path!r}", hint=_nearest(path, names.sorted()))
+        raise UsageError(f"the bundle has no file {asked!r}", hint=_nearest(asked, names.sorted()))
     return matches
 
 
@@ -127,6 +128,16 @@ class _Names:
     def sorted(self) -> list[str]:
         """Return all paths in order."""
         return sorted({*self._files, *self._links})
+
+    def through(self, path: str) -> str:
+        """Return ``path`` with every link to a directory, that it begins with, followed."""
+        for _ in range(_MAX_LINKS):
+            link = next((one for one in self._links if path.startswith(f"{one}/") or path == one), "")
+            if not link or self.entry(link) is not None:
+                break
+            to = posixpath.normpath(posixpath.join(posixpath.dirname(link), self._links[link]))
+            path = to + path[len(link) :]
+        return path
 
     def entry(self, path: str) -> FileEntry | None:
         """Return the file at ``path``, through links, or None where it leads to none."""

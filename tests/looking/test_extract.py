@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from bundler.model.contents import FileEntry
+from bundler.errors import UsageError
+from bundler.model.contents import Contents, FileEntry, LinkEntry
 from bundler.model.contents_json import parse_contents
+from bundler.workflows.extract import find_files
 
 Run = Callable[..., Any]
 TOP = "os-releases/2026.1/debian-12-x86_64"
@@ -110,6 +112,22 @@ def test_a_directory_is_extracted_below_its_name(bundle: Path, bundle_build: Run
     assert (tmp_path / "there/wheels/shared-1.0-py3-none-any.whl").read_bytes() == Path(
         "wheels/shared-1.0-py3-none-any.whl"
     ).read_bytes()
+
+
+def test_links_to_directories_are_followed() -> None:
+    """A path may lead through links, also through one after the other; one in a circle leads nowhere."""
+    file = FileEntry(path="a/wheels/x.whl", size=1, sha256="0" * 64, mode=0o644, targets=("t",), blobs=("0" * 64,))
+    links = {"a/simple/_wheels": "../wheels", "simple": "a/simple", "round": "round"}
+    contents = Contents(
+        name="n", version="1", sequence=1, floor=0, created=1, tool="t", targets=(), volumes=(), venvs=(),
+        files=(file,),
+        links=tuple(LinkEntry(path=path, to=to, targets=("t",)) for path, to in links.items()),
+    )  # fmt: skip
+
+    for path in ("simple/_wheels/x.whl", "simple/_wheels", "a/simple/_wheels/*.whl"):
+        assert [match.entry for match in find_files(contents, path)] == [file]
+    with pytest.raises(UsageError, match="round/x"):
+        find_files(contents, "round/x")
 
 
 def test_a_glob_keeps_the_parts_that_vary(bundle: Path, bundle_build: Run) -> None:

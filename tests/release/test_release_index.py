@@ -52,29 +52,27 @@ def run(*arguments: object, home: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", [host_target().name, "all"])
-def test_a_venv_is_made_from_the_address_alone(url: str, name: str, tmp_path: Path) -> None:
-    """An empty environment gets uv by pip's --index-url, and that uv the packages of a venv in the same way."""
-    index = ("--index-url", f"{url}/simple/{name}/")
+def test_a_venv_is_made_from_the_address_alone(url: str, tmp_path: Path) -> None:
+    """An empty environment gets uv by pip's --index-url, and by that uv the packages of venvs."""
     run(BIN / "virtualenv", "-q", "--no-download", "-p", "/usr/bin/python3", tmp_path / "venv", home=tmp_path)
-    python = tmp_path / "venv/bin/python"
+    python, uv = tmp_path / "venv/bin/python", tmp_path / "venv/bin/uv"
 
-    run(python, "-m", "pip", "install", "-q", *index, "uv", "pip", home=tmp_path)
     run(
-        tmp_path / "venv/bin/uv",
+        python,
+        "-m",
         "pip",
         "install",
         "-q",
-        "-p",
-        python,
-        *index,
-        "pygments",
-        "simplegeneric",
+        "--index-url",
+        f"{url}/simple/{host_target().name}/",
+        "uv",
         home=tmp_path,
     )
+    index = ("--index-url", f"{url}/simple/all/")
+    run(uv, "pip", "install", "-q", "-p", python, *index, "pygments", "simplegeneric", home=tmp_path)
 
-    listed = run(python, "-m", "pip", "list", "--format", "json", home=tmp_path)
-    assert {"pygments", "simplegeneric", "uv"} <= {one["name"].lower() for one in json.loads(listed)}
+    listed = json.loads(run(uv, "pip", "list", "-p", python, "--format", "json", home=tmp_path))
+    assert {"pygments", "simplegeneric", "uv"} <= {one["name"].lower() for one in listed}
 
 
 def test_the_role_s_files_let_a_venv_be_installed(url: str, unpacked: Path, tmp_path: Path) -> None:
@@ -87,18 +85,8 @@ def test_the_role_s_files_let_a_venv_be_installed(url: str, unpacked: Path, tmp_
     ]
     install = (tmp_path / "venv/bin/python", "-m", "pip", "install", "-q", "-U", "--no-index", "--find-links", wheels)
 
-    run(
-        *install,
-        *constraints,
-        "--no-build-isolation",
-        "pip",
-        "setuptools",
-        "wheel",
-        "pbr",
-        "packaging",
-        home=tmp_path,
-    )
-    run(*install, *constraints, "--pre", "-r", folder / "paint-1-requirements.txt", home=tmp_path)
+    seeds = ("--no-build-isolation", "pip", "setuptools", "wheel", "pbr", "packaging")
+    run(*install, *constraints, *seeds, "--pre", "-r", folder / "paint-1-requirements.txt", home=tmp_path)
 
     found = run(tmp_path / "venv/bin/python", "-m", "pip", "freeze", "--all", home=tmp_path).lower().splitlines()
     assert set((folder / "paint-1-constraints.txt").read_text().splitlines()) <= set(found)
