@@ -209,6 +209,14 @@ def test_the_site_says_what_was_not_said(tmp_path: Path) -> None:
     assert "one, two" in unknown
 
 
+def test_unknown_targets_are_warned_of(tmp_path: Path) -> None:
+    """With an index behind and no target known, what might slip through is said, on stderr."""
+    behind = ("--upstream", "http://192.0.2.9/simple/")
+
+    assert "no targets are known" in run(tmp_path, *behind).stderr
+    assert run(tmp_path, *behind, "--target", TARGET).stderr == ""
+
+
 def test_it_is_printed_or_written(tmp_path: Path) -> None:
     """Without a site it is for the usual root; --out writes the same text, --json carries it."""
     printed = run(tmp_path).stdout

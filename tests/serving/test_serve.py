@@ -129,7 +129,7 @@ def test_readers_see_the_old_or_the_new(tmp_path: Path) -> None:
         with ours(host.root) as site:
             reader = threading.Thread(target=read, args=(site,))
             reader.start()
-            for number in range(10):
+            for number in range(6):
                 rollback(wire, "os-33", (A, B)[number % 2].id)
             stop.set()
             reader.join()

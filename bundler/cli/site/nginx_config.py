@@ -63,6 +63,6 @@ def command(output: Output, /, places: Places, host: str, out: Path | None, **op
     """
     cache = Cache(**{name: options.pop(name) for name in ("path", "size", "pages")})
     request = NginxRequest(places=places, options=NginxOptions(cache=cache, **options), host=host, out=out)
-    text = make_nginx_config(request)
+    text = make_nginx_config(request, output.emit)
     value = {"file": str(out)} if out else {"configuration": text}
     output.show(value, lambda: output.out(f"wrote {out}" if out else text.rstrip("\n")))

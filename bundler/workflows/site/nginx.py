@@ -9,6 +9,7 @@ from bundler import files
 from bundler.deploy.places import Places
 from bundler.deploy.site_file import read_site
 from bundler.errors import UsageError
+from bundler.events import Emit, Warned, ignore
 from bundler.model.site import RepoHost, Site
 from bundler.serving.nginx import nginx_config
 from bundler.serving.nginx_options import NginxOptions
@@ -24,7 +25,7 @@ class NginxRequest:
     out: Path | None = None
 
 
-def make_nginx_config(request: NginxRequest) -> str:
+def make_nginx_config(request: NginxRequest, emit: Emit = ignore) -> str:
     """Return the configuration, and write it to ``out`` where that is given.
 
     Raises:
@@ -35,6 +36,9 @@ def make_nginx_config(request: NginxRequest) -> str:
     if request.host or request.places.site.exists():
         options = _of_site(options, read_site(request.places), request.host)
     text = nginx_config(replace(options, root=options.root or NginxOptions.root))
+    if options.upstreams and not options.targets:
+        what = "no targets are known: what the release has for one system only may come from elsewhere for another"
+        emit(Warned(message=what, hint="name them with --target, or under targets in site.yaml"))
     if request.out is not None:
         files.write(request.out, text.encode())
     return text
