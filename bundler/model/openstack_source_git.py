@@ -24,7 +24,7 @@ REQUIREMENTS = "requirements"
 _REPO, _BRANCH, _TRACK = "_git_repo", "_git_install_branch", "_git_track_branch"
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _EXPRESSION = re.compile(r"\{\{(?P<inside>.*?)\}\}")
-_SLASHES = re.compile(r"(?<!:)//+")
+_SLASHES = re.compile(r"(?<![:/])//+")
 _SERIES = re.compile(r"(?:stable|unmaintained)/(?P<series>\w[\w.]*)")
 _DEPTH = 8
 

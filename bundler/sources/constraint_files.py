@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from bundler.errors import BundlerError, ConstraintError, Problem
+from bundler.errors import BundlerError, ConstraintError, Problem, SignatureRefused
 from bundler.model.constraints import Layer, scan_layer
 from bundler.model.lock import LayerRecord
 from bundler.model.manifest import ConstraintLayer, Manifest
@@ -70,7 +70,8 @@ class LayerReader:
             location, shown, data = self._content(layer)
             check_layer(layer, data, self.root, lambda: self._signature(layer, location))
         except BundlerError as error:
-            what = f"cannot be had: {redact_text(error.message)}"
+            had = "" if isinstance(error, SignatureRefused) else "cannot be had: "
+            what = f"{had}{redact_text(error.message)}"
             self.problems.append(Problem(where=where, what=what, hint=error.hint))
             self.problems.extend(error.problems)
             return None

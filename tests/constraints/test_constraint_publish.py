@@ -263,6 +263,7 @@ def test_a_layer_with_a_wrong_signature_is_refused(manifest: Path, keys: Keys, c
     (problem,) = caught.value.problems
     assert problem.where == "constraint layer tested"
     assert said in problem.what
+    assert "cannot be had: tested.txt" not in problem.what
 
 
 def test_a_signature_in_git_is_taken_from_the_same_commit(manifest: Path) -> None:
