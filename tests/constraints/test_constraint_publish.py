@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bundler.errors import ConstraintError, ManifestError, PolicyRefused, SignatureRefused, UsageError
 from bundler.events import ignore
-from bundler.model.constraints import parse_layer
+from bundler.model.constraint_lines import normal_version
+from bundler.model.constraints import merge, parse_layer
 from bundler.model.contents import Contents, PackageEntry, ProofEntry, TargetEntry, VenvEntry
 from bundler.model.published import publish
+from bundler.model.target import known_target
 from bundler.signing.documents import NAMESPACE
 from bundler.signing.sshkeygen import public_key
 from bundler.store.cas import Store
@@ -105,6 +109,36 @@ def test_two_versions_for_one_system_do_not_fit() -> None:
     (problem,) = publish(contents(*both), DIGEST, both).problems
 
     assert str(problem) == f"six: is 1.16 in heat on {OLD}, but 1.17 in nova on {OLD}"
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(("nova", "heat")), st.sampled_from(tuple(PYTHONS))),
+        st.dictionaries(st.sampled_from(("six", "np")), st.sampled_from(("1", "2.0", "3+local")), min_size=1),
+        min_size=1,
+    )
+)
+def test_the_file_gives_back_what_was_tested(held: dict[tuple[str, str], dict[str, str]]) -> None:
+    """Read as a layer for the markers of each target, it says the very versions; else it was refused."""
+    venvs = [venv(name, target, **versions) for (name, target), versions in held.items()]
+    found = publish(contents(*venvs), DIGEST, venvs)
+    clash = any(
+        held[one].get(name, version) != version
+        for (_, target), versions in held.items()
+        for name, version in versions.items()
+        for one in held
+        if one[1] == target
+    )
+
+    assert bool(found.problems) == clash
+    if not clash:
+        effective = merge([parse_layer("tested", found.text, "tested.txt")])
+        for (_, target), versions in held.items():
+            said = effective.effective_for(known_target(target).markers)
+            assert {name: said[name][0].pin for name in versions} == {
+                name: normal_version(version) for name, version in versions.items()
+            }
 
 
 def test_the_file_says_where_it_comes_from() -> None:
