@@ -40,6 +40,7 @@ _RELEASE_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_]{0,63}")
 TARGET = re.compile(r"[a-z][a-z0-9]*-[0-9][0-9.]{0,15}-[a-z0-9_]{1,32}(-py3[0-9]{1,2})?")
 _MODE = re.compile(r"0[4-7][0145][0145]")
 _INSTALL_PATH = re.compile(r"(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+")
+_ROLE_WORD = re.compile(r"[A-Za-z0-9.+_-]{0,255}")
 _DIGEST_OR_NONE = re.compile(r"([0-9a-f]{64})?")
 _TARGET_OR_NONE = re.compile(rf"({TARGET.pattern})?")
 
@@ -186,9 +187,9 @@ def _seed(node: Node) -> SeedEntry:
 def _role(node: Node) -> RoleEntry:
     fields = node.fields()
     return RoleEntry(
-        branch=fields.node("branch").text(),
-        release=fields.node("release").text(),
-        upper=fields.node("upper").text(),
+        branch=fields.node("branch").text(_ROLE_WORD),
+        release=fields.node("release").text(_ROLE_WORD),
+        upper=fields.node("upper").text(_ROLE_WORD),
         venvs=fields.node("venvs").each(_role_venv),
     )
 
@@ -197,7 +198,7 @@ def _role_venv(node: Node) -> RoleVenv:
     fields = node.fields()
     return RoleVenv(
         name=fields.node("name").text(),
-        basename=fields.node("basename").text(),
+        basename=fields.node("basename").text(_ROLE_WORD),
         requirements=fields.node("requirements").each(Node.text),
         named=fields.node("named", []).each(Node.text),
     )

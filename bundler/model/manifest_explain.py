@@ -23,6 +23,8 @@ def explain(loaded: LoadedManifest, plans: Sequence[VenvPlan]) -> dict[str, Any]
         "wheel_folders": list(manifest.wheel_folders),
         "proof": manifest.proof.level,
         "build": _build(manifest.build),
+        "seed_packages": list(manifest.seed_packages),
+        "openstack_ansible": manifest.openstack_ansible.model_dump(mode="json"),
         "venvs": [_plan(plan) for plan in plans],
     }
 
@@ -41,6 +43,7 @@ def _plan(plan: VenvPlan) -> dict[str, Any]:
         "runtime_packages": list(plan.runtime_packages),
         "smoke": [smoke.model_dump(mode="json") for smoke in plan.smoke],
         "allow": [_allowed(one) for one in plan.allow],
+        "own": list(plan.own),
     }
 
 

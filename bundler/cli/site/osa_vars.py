@@ -66,6 +66,8 @@ def _lines(found: OsaVariables) -> Iterator[str]:
 
 
 def _comment(text: str) -> list[str]:
+    """Return lines of a comment; what is no text for people cannot end it."""
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
     return [f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)]
 
 
