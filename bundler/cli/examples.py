@@ -23,6 +23,13 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "bundle-build config --changed",
         "BUNDLE_BUILD_OUT=/srv/bundles bundle-build config build",
     ),
+    "constraints check": (
+        "bundle-build constraints check release.yaml",
+        "bundle-build constraints check release.yaml --venv nova --from before.lock",
+    ),
+    "constraints publish": (
+        "bundle-build constraints publish dist/tools-1.0-1795123456 --key id_ed25519 --signer alice -o tested.txt",
+    ),
     "constraints show": (
         "bundle-build constraints show release.yaml > effective.txt",
         "bundle-build constraints show release.yaml --group nova --lost",
@@ -45,6 +52,10 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "bundle-build lock release.yaml --locked",
     ),
     "manifest check": ("bundle-build manifest check release.yaml",),
+    "manifest from-openstack": (
+        "bundle-build manifest from-openstack --deliverables gazpacho --upper-constraints upper.txt -o release.yaml",
+        "bundle-build manifest from-openstack --source-git inventory/group_vars --tag 33.0.1 -o exact.yaml",
+    ),
     "manifest explain": (
         "bundle-build manifest explain release.yaml",
         "bundle-build manifest explain release.yaml --target debian-12-x86_64 --json",
