@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from bundler.archive.tar import END, TarEntry, segment, segment_size
 from bundler.errors import FormatError, HostRefused
 from bundler.model.trust import trust_directory
 from bundler.repohost.port import HostBlobs, HostFacts, HostRelease, ReleaseState, Seen
@@ -15,6 +16,8 @@ from bundler.transport.buffers import joined
 
 #: Blobs of one request.
 BATCH_BLOBS = 5000
+#: Blobs that go together in one tar archive: so many at most, of so many bytes; a larger one goes by itself (bytes).
+_TAR_BLOBS, _TAR_SIZE, _LARGE = 256, 32 << 20, 8 << 20
 _DIGEST_LENGTH = 64
 #: A host's description of itself: some lines for each release, one for each stranger below its root.
 _HELLO = Bounds(lines=50_000, size=8 << 20)
@@ -169,7 +172,7 @@ def send_blobs(
 
 def _send_batch(wire: Wire, bundle_id: str, batch: Sequence[OutgoingBlob], progress: Callable[[int], None]) -> None:
     wire.begin("receive", bundle_id, str(len(batch)))
-    for piece in joined(_stream(batch, progress)):
+    for piece in joined(_stream(_together(batch) if wire.tar else ([one] for one in batch), progress)):
         wire.send(piece)
     bad = wire.reply()
     if bad:
@@ -179,16 +182,49 @@ def _send_batch(wire: Wire, bundle_id: str, batch: Sequence[OutgoingBlob], progr
         )
 
 
-def _stream(batch: Sequence[OutgoingBlob], progress: Callable[[int], None]) -> Iterator[bytes]:
+def _together(batch: Iterable[OutgoingBlob]) -> Iterator[list[OutgoingBlob]]:
+    """Yield the blobs in order, those together that go in one tar archive."""
+    group: list[OutgoingBlob] = []
+    size = 0
     for blob in batch:
-        yield f"{blob.digest} {blob.size} {blob.offset}\n".encode()
-        left = blob.size - blob.offset
-        for piece in blob.pieces:
-            left -= len(piece)
-            yield piece
-            progress(len(piece))
-        if left:
-            raise FormatError(f"blob {blob.digest} is {-left} bytes longer than {blob.size}")
+        alone = blob.offset > 0 or blob.size > _LARGE
+        if group and (alone or len(group) == _TAR_BLOBS or size + blob.size > _TAR_SIZE):
+            yield group
+            group, size = [], 0
+        if alone:
+            yield [blob]
+        else:
+            group.append(blob)
+            size += blob.size
+    if group:
+        yield group
+
+
+def _stream(groups: Iterable[Sequence[OutgoingBlob]], progress: Callable[[int], None]) -> Iterator[bytes]:
+    for group in groups:
+        if len(group) == 1:
+            (blob,) = group
+            yield f"{blob.digest} {blob.size} {blob.offset}\n".encode()
+            yield from _pieces(blob, progress)
+        else:
+            entries = [_entry(blob, progress) for blob in group]
+            yield f"tar {len(group)} {segment_size(entries) + len(END)}\n".encode()
+            yield from segment(entries)
+            yield END
+
+
+def _entry(blob: OutgoingBlob, progress: Callable[[int], None]) -> TarEntry:
+    return TarEntry(path=blob.digest, size=blob.size, read=lambda: _pieces(blob, progress))
+
+
+def _pieces(blob: OutgoingBlob, progress: Callable[[int], None]) -> Iterator[bytes]:
+    left = blob.size - blob.offset
+    for piece in blob.pieces:
+        left -= len(piece)
+        yield piece
+        progress(len(piece))
+    if left:
+        raise FormatError(f"blob {blob.digest} is {-left} bytes longer than {blob.size}")
 
 
 def admit(wire: Wire, bundle_id: str, targets: Sequence[str]) -> None:

@@ -26,6 +26,8 @@ _PIECE = 1 << 18
 #: Of the longest number that a size may be: what the script can count with.
 MAX_DIGITS = 16
 _GREETING = f"bundle-repo {PROTOCOL}"
+#: What the greeting ends with where the far end has GNU tar.
+_TAR = " tar"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,8 @@ class Wire:
         self.label = label
         #: Bytes sent to the far end so far.
         self.sent = 0
+        #: Whether blobs may come as tar archives: it has GNU tar.
+        self.tar = False
         self._channel = channel
 
     def ask(self, verb: str, *arguments: str, bounds: Bounds = ANY) -> list[str]:
@@ -160,7 +164,8 @@ class Wire:
             ) from error
         if line.startswith("no "):
             raise self._error(line)
-        if line != _GREETING:
+        self.tar = line == _GREETING + _TAR
+        if not self.tar and line != _GREETING:
             raise HostRefused(
                 f"{self.label}: greets with {line[:80]!r} instead of {_GREETING!r}",
                 hint="does a login script print something? is the installed bundle-repo of another version?",

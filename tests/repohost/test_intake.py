@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bundler.archive.tar import END, TarEntry, file_of, segment
 from bundler.errors import BundlerError, Busy, FormatError, HostRefused
 from bundler.repohost import intake
 from bundler.repohost.intake import OutgoingBlob, blobs, look, send_blobs, send_signed
@@ -126,6 +127,81 @@ def test_a_cut_stream_goes_on_where_it_was_cut(root: Path, last: bool) -> None:
     assert there.partial == {digest_of(BINARY): 5000}
     assert offset == 5000
     assert sorted(whole.complete) == sorted(map(digest_of, (other, BINARY)))
+
+
+def archive_of(*members: tuple[str, bytes], link: str = "") -> bytes:
+    """Return a tar archive of files, or of links to ``link``."""
+    entries = [
+        TarEntry(path=name, kind="link", target=link) if link else file_of(name, data) for name, data in members
+    ]
+    return b"".join(segment(entries)) + END
+
+
+def test_small_blobs_go_together_where_there_is_tar(tmp_path: Path, root: Path) -> None:
+    """Of two small blobs and a large one the small ones share an archive; a host without tar gets each by itself."""
+    data = [b"one", bytes(9 << 20), b"two"]
+    for place, env, tar in ((root, None, True), (tmp_path / "bare", bare(tmp_path / "tools"), False)):
+        with wired(place, env=env) as wire:
+            send_blobs(wire, ID, [outgoing(one) for one in data])
+            there = blobs(wire)
+
+            assert wire.tar is tar
+            assert sorted(there.complete) == sorted(map(digest_of, data))
+
+
+@pytest.mark.parametrize("kept", [100, 512 + 300, 2 * 512 + 400, -10])
+def test_an_archive_that_was_cut_goes_on_where_it_was_cut(root: Path, kept: int) -> None:
+    """What came whole, and of the last blob what came of it, need not be sent again."""
+    data = [b"small", BINARY * 30]
+    sent = archive_of(*((digest_of(one), one) for one in data))
+    with wired(root) as wire:
+        wire.begin("receive", ID, "2")
+        wire.send(f"tar 2 {len(sent)}\n".encode() + sent[:kept])
+        wire.close()
+    with wired(root) as wire:
+        there = blobs(wire)
+        send_blobs(wire, ID, [outgoing(one, there.partial.get(digest_of(one), 0)) for one in data])
+        whole = blobs(wire)
+
+    assert there.complete == {}
+    assert all(there.partial[digest_of(one)] <= len(one) for one in data if digest_of(one) in there.partial)
+    assert sorted(whole.complete) == sorted(map(digest_of, data))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "new", "0" * 63, digest_of(b"x") + "/y"])
+def test_an_archive_with_other_names_is_refused(root: Path, name: str) -> None:
+    """The conversation ends; nothing came to lie outside of the push, which is cleared away with it."""
+    sent = archive_of((name, b"x"))
+    with wired(root) as wire:
+        wire.begin("receive", ID, "1")
+        wire.send(f"tar 1 {len(sent)}\n".encode() + sent)
+        with pytest.raises(HostRefused, match="garbled"):
+            wire.reply()
+
+    assert all(path.parent.name == "new" for path in root.parent.rglob("outside"))
+
+
+def test_a_link_in_an_archive_is_no_blob(root: Path, tmp_path: Path) -> None:
+    """A link that is called like a blob is not followed."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    sent = archive_of((digest_of(b"secret"), b""), link=str(tmp_path / "secret"))
+    with wired(root) as wire:
+        wire.begin("receive", ID, "1")
+        wire.send(f"tar 1 {len(sent)}\n".encode() + sent)
+        with pytest.raises(HostRefused, match="garbled"):
+            wire.reply()
+    with wired(root) as wire:
+        assert blobs(wire).complete == {}
+
+
+@pytest.mark.parametrize("line", ["tar 1", "tar x 1024", "tar 3 1024", "tar 1 -1", "tar"])
+def test_a_garbled_archive_line_is_refused(root: Path, line: str) -> None:
+    """More blobs than were said, or no numbers: the conversation ends."""
+    with wired(root) as wire:
+        wire.begin("receive", ID, "2")
+        wire.send(f"{line}\n".encode())
+        with pytest.raises(HostRefused, match="garbled"):
+            wire.reply()
 
 
 def test_a_damaged_blob_is_named_and_the_others_are_kept(root: Path) -> None:

@@ -83,8 +83,8 @@ do_blobs() {
 # How much of a transfer is judged at a time, in bytes; each blob counts as a 256th of it on top of its own.
 part=33554432
 
-# receive ID COUNT: so many times a line "DIGEST SIZE OFFSET" and the blob's bytes from OFFSET on. Says which were not
-# what they are called. What has come is hashed and kept while more comes; cut off, the rest of it is left to go on from.
+# receive ID COUNT: so many blobs. A line "DIGEST SIZE OFFSET" and the bytes of one from OFFSET on, or a line
+# "tar COUNT BYTES" and a tar archive of several, where the greeting said tar. Says which were not what they are called. What has come is hashed and kept while more comes; cut off, the rest of it is left to go on from.
 do_receive() {
     umask 077
     plain "$1" && number "$2" && [ "$2" -le 5000 ] || refuse 2 "no such transfer"
@@ -92,9 +92,17 @@ do_receive() {
     folder=$inbox/$1
     mkdir -p -- "$folder/new" "$folder/blobs" && chmod 755 -- "$inbox" "$folder" "$folder/blobs" &&
         cd -- "$folder/new" || refuse 83 "$folder cannot be made"
-    left=$2 come= weight=0 judging=
+    left=$2 come= weight=0 judging= digest=
     while [ "$left" -gt 0 ]; do
         IFS=' ' read -r digest size offset || exit 9
+        if [ "$digest" = tar ]; then
+            number "$size" && number "$offset" && [ "$size" -le "$left" ] ||
+                refuse 83 "the stream of blobs is garbled"
+            [ "$weight" -lt "$part" ] || judge
+            take_tar || refuse 63 "no room for $size blobs"
+            come="$come$names" weight=$((weight + offset + size * (part / 256))) left=$((left - size)) digest=
+            continue
+        fi
         digest_like "$digest" && number "$size" && number "$offset" && [ "$offset" -le "$size" ] ||
             refuse 83 "the stream of blobs is garbled"
         # Not before this line is here: after a cut the last blob that came may be half a one.
@@ -102,7 +110,7 @@ do_receive() {
         take_blob || refuse 63 "no room for blob $digest"
         come="$come $digest" weight=$((weight + size - offset + part / 256)) left=$((left - 1))
     done
-    [ -z "$come" ] || [ "$(stat -c %s -- "$digest")" = "$size" ] || exit 9
+    [ -z "$digest" ] || [ "$(stat -c %s -- "$digest")" = "$size" ] || exit 9
     judge
     settle
 }
@@ -116,6 +124,21 @@ take_blob() {
         truncate -s "$offset" -- "$digest" &&
             dd bs=256K count=$((size - offset)) iflag=fullblock,count_bytes status=none >>"$digest"
     fi
+}
+
+# take_tar: $size blobs in an archive of $offset bytes; $names are theirs. A process for each blob would be most of the
+# work. dd counts: tar itself would read on, and not know a cut from a full disk.
+take_tar() {
+    dd bs=256K count="$offset" iflag=fullblock,count_bytes 2>"$work/moved" |
+        tar -xvmf - --no-same-owner --no-same-permissions >"$work/names" 2>/dev/null
+    unpacked=$? moved= names=
+    while read -r amount unit rest; do [ "$unit" != bytes ] || moved=$amount; done <"$work/moved"
+    [ -z "$moved" ] || [ "$moved" = "$offset" ] || exit 9
+    while IFS= read -r name; do
+        digest_like "$name" && [ -f "$name" ] && [ ! -L "$name" ] || refuse 83 "the stream of blobs is garbled"
+        names="$names $name"
+    done <"$work/names"
+    return "$unpacked"
 }
 
 # judge: have what came hashed and brought to the disk, while more comes
