@@ -54,7 +54,10 @@ class UnpackRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:
-    """A venv that is in use now. ``layers``: how many it has; ``reused``: how many of them were here before."""
+    """A venv that is in use now. ``layers``: how many it has; ``reused``: how many of them were here before.
+
+    ``facts``: the files of local facts that changed in the same run.
+    """
 
     venv: str
     path: Path
@@ -63,6 +66,7 @@ class Unpacked:
     layers: int = 0
     reused: int = 0
     removed: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ def ensure(transport: Transport, file: Sent, on_there: Callable[[str, int], None
         TransferFailed: The connection was cut; what arrived is gone on with.
     """
     path = str(file.path)
-    there = _output(transport, ["sh", "-c", _LOOK, "sh", path, file.sha256]).strip()
+    there = read_output(transport, ["sh", "-c", _LOOK, "sh", path, file.sha256]).strip()
     if there == b"have":
         return False
     offset = int(there) if there.isdigit() and int(there) <= file.size else 0
@@ -106,12 +106,12 @@ def _send(transport: Transport, channel: Channel, pieces: Iterable[bytes]) -> No
 
 def keep_alone(transport: Transport, path: PurePosixPath) -> None:
     """Remove everything that lies beside ``path``."""
-    _output(transport, ["sh", "-c", _ALONE, "sh", str(path)])
+    read_output(transport, ["sh", "-c", _ALONE, "sh", str(path)])
 
 
 def remove(transport: Transport, path: PurePosixPath) -> None:
     """Remove a directory of what was sent; none is none."""
-    _output(transport, ["sh", "-c", _REMOVE, "sh", str(path)])
+    read_output(transport, ["sh", "-c", _REMOVE, "sh", str(path)])
 
 
 def ask(transport: Transport, argv: Sequence[str]) -> Any:
@@ -134,7 +134,13 @@ def ask(transport: Transport, argv: Sequence[str]) -> Any:
         raise HostRefused(f"{transport.label}: the installer there gave no JSON") from error
 
 
-def _output(transport: Transport, argv: Sequence[str]) -> bytes:
+def read_output(transport: Transport, argv: Sequence[str]) -> bytes:
+    """Run a command on the far end and return what it printed.
+
+    Raises:
+        HostRefused: It failed, or printed too much.
+        TransferFailed: The connection was cut.
+    """
     channel = transport.open(argv)
     try:
         said = b"".join(_bounded(transport, channel))

@@ -58,10 +58,11 @@ def read_record(venv: Path) -> VenvRecord | None:
             fields = load_json(file.read(_MAX_RECORD), str(venv / RECORD)).values
     except (OSError, FormatError):
         return None
-    return _parse(fields)
+    return parse_record(fields)
 
 
-def _parse(fields: Mapping[str, object]) -> VenvRecord | None:
+def parse_record(fields: Mapping[str, object]) -> VenvRecord | None:
+    """Return what the fields of a record say; None where they are none of ours."""
     texts = [fields.get(key, "") for key in ("name", "archive", "previous", "left")]
     layers = fields.get("layers")
     if fields.get("format") != _FORMAT or not isinstance(layers, list):

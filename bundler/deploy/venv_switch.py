@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,29 +82,45 @@ def go_back(into: Path, request: GoBack) -> tuple[Path, bool]:
     """
     link = into / request.link
     current = linked_to(link)
-    record = read_record(into / current) if current else None
+    venvs = venvs_in(into)
+    name = where_back(current, venvs, request)
+    if name == current:
+        return into / name, False
+    # First the memory, then the switch, as above.
+    files.sweep(into / name)
+    replace(venvs[name], left=current or "").save(into / name)
+    files.replace_link(link, name)
+    return into / name, True
+
+
+def where_back(current: str | None, venvs: Mapping[str, VenvRecord], request: GoBack) -> str:
+    """Return the venv that the link goes back to, or ``current`` where it stays: it went back already.
+
+    Raises:
+        UnpackFailed: There is none.
+        BundleRevoked: It is refused.
+    """
+    record = venvs.get(current) if current else None
     if current is None or record is None:
-        raise UnpackFailed(f"{link} is no link to a venv of ours", hint="give the name of the link, without version")
+        raise UnpackFailed(
+            f"{request.link} is no link to a venv of ours", hint="give the name of the link, without version"
+        )
     if request.to == current or (record.left and not request.to):
-        return into / current, False
+        return current
     name = request.to or record.previous
-    found = venvs_in(into).get(name)
+    found = venvs.get(name)
     if found is None or found.name != request.link:
-        raise _nothing(into, request, current)
+        raise _nothing(venvs, request, current)
     if found.archive in request.refused:
         raise BundleRevoked(
             f"{name} is of a bundle that is no longer trusted",
             hint="name another one with --to, or apply a newer bundle",
         )
-    # First the memory, then the switch, as above.
-    files.sweep(into / name)
-    replace(found, left=current).save(into / name)
-    files.replace_link(link, name)
-    return into / name, True
+    return name
 
 
-def _nothing(into: Path, request: GoBack, current: str) -> UnpackFailed:
-    others = [name for name, one in venvs_in(into).items() if one.name == request.link and name != current]
+def _nothing(venvs: Mapping[str, VenvRecord], request: GoBack, current: str) -> UnpackFailed:
+    others = [name for name, one in venvs.items() if one.name == request.link and name != current]
     there = f"there are: {', '.join(others)}" if others else "there is no other"
     return UnpackFailed(
         f"{request.link} has no venv {request.to!r}" if request.to else f"there is no venv before {current} any more",

@@ -177,6 +177,45 @@ def test_one_host_that_fails_does_not_hold_up_another(command: Command) -> None:
     assert command.done()["changed"]
 
 
+@pytest.mark.parametrize("words", [(), ("--copy",)], ids=["shared", "copied"])
+def test_a_dry_run_says_what_the_run_does(command: Command, words: tuple[str, ...]) -> None:
+    """Before each run it gives the same answer; nothing is there afterwards that was not there before."""
+    facts = command.venvs.parent / "x.fact"
+    for options in (
+        ("--release", f"{LINE}-1"),
+        (),
+        (),
+        ("--rollback",),
+        ("--rollback",),
+        ("--rollback", "--to", "nova-2"),
+    ):
+        given = (*options, *(() if "--rollback" in options else words), "--fact", f"{facts}:nova:how={options}")
+        before = _everything(command)
+        foretold = command.done(*given, "--dry-run")
+        assert _everything(command) == before
+        done = command.done(*given)
+
+        assert foretold == {key: done[key] for key in foretold}, options
+
+
+def test_a_dry_run_refuses_what_the_run_refuses(command: Command) -> None:
+    """No venv to go back to is an error before anything is done, too."""
+    assert "is no link to a venv of ours" in str(command.refused("--rollback", "--dry-run"))
+    command.done()
+    assert "there is no venv before nova-2" in str(command.refused("--rollback", "--dry-run"))
+
+
+def _everything(command: Command) -> dict[str, tuple[int, int]]:
+    """Return all files below the service host's directories and the site's state, with size and time."""
+    places = (command.venvs, command.home, command.scene.places.state)
+    return {str(path): _stamp(path) for place in places for path in place.rglob("*") if path.name != "lock"}
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_size, status.st_mtime_ns
+
+
 @dataclass
 class Cut:
     """A transport whose connection breaks after so many bytes of a large file, each time anew while some are left."""

@@ -85,6 +85,7 @@ def _value(one: Unpacked) -> dict[str, Any]:
         "layers": one.layers,
         "reused": one.reused,
         "removed": list(one.removed),
+        "facts": list(one.facts),
     }
 
 
@@ -94,3 +95,5 @@ def _show(output: Output, done: Sequence[Unpacked]) -> None:
         output.out(f"{one.link} -> {one.path.name}: {how if one.changed else 'as it was'}")
         for name in one.removed:
             output.out(f"  removed: {name}")
+    for file in dict.fromkeys(file for one in done for file in one.facts):
+        output.out(f"{file}: written")

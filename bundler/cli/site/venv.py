@@ -38,6 +38,7 @@ EXAMPLES = epilog(
 @click.option("--copy", is_flag=True, help="Share no file between the venvs of a host.")
 @click.option("--rollback", is_flag=True, help="Switch back to what was in use before; no archive is sent.")
 @click.option("--to", default="", metavar="NAME", help="With --rollback: which older venv, e.g. nova-33.0.0.")
+@click.option("--dry-run", is_flag=True, help="Only ask the hosts what would change; nothing is sent.")
 @site_options
 @click.pass_obj
 def command(output: Output, /, places: Places, **options: Any) -> None:
@@ -51,19 +52,23 @@ def command(output: Output, /, places: Places, **options: Any) -> None:
         parse_fact(fact)
     done = install_venvs(VenvRequest(places=places, **options), output.emit)
     value = {
+        "dry_run": options["dry_run"],
         "release": done.release,
         "hosts": [
             {"host": one.host, "venvs": list(one.venvs), "error": error_value(one.error)} for one in done.results
         ],
     }
-    output.show(value, lambda: _show(output, done))
+    output.show(value, lambda: _show(output, done, dry_run=options["dry_run"]))
     done.require_success()
 
 
-def _show(output: Output, done: Installed) -> None:
+def _show(output: Output, done: Installed, *, dry_run: bool) -> None:
+    now, before = ("would be in use", "is in use already") if dry_run else ("is in use now", "was in use")
     for one in done.results:
         if one.error is not None:
             output.out(f"{one.host}: {one.error.message}")
         for venv in one.venvs:
-            how = "is in use now" if venv["changed"] else "was in use"
+            how = now if venv["changed"] else before
             output.out(f"{one.host}: {venv['path']} {how}, as {venv['link']}")
+            for file in venv["facts"]:
+                output.out(f"{one.host}: {file} {'would change' if dry_run else 'changed'}")

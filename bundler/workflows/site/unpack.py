@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundler.deploy.facts import Fact, write_fact
@@ -68,9 +68,7 @@ def put_venvs(request: VenvsRequest, emit: Emit = ignore) -> tuple[Unpacked, ...
         done = unpack(
             UnpackRequest(into=into, link=request.link, keep=request.keep, copy=request.copy), archives, emit
         )
-    for fact in request.facts:
-        write_fact(fact)
-    return done
+    return _with_facts(done, request.facts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +99,13 @@ def put_back(request: BackRequest, emit: Emit = ignore) -> tuple[Unpacked, ...]:
     into = request.into or VENVS
     with using(into):
         done = tuple(_back(into, name, request, emit) for name in request.venvs)
-    for fact in request.facts:
-        write_fact(fact)
-    return done
+    return _with_facts(done, request.facts)
+
+
+def _with_facts(done: Iterable[Unpacked], facts: Iterable[Fact]) -> tuple[Unpacked, ...]:
+    """Write facts, and say with each venv which files changed."""
+    changed = tuple(dict.fromkeys([str(fact.file) for fact in facts if write_fact(fact)]))
+    return tuple(replace(one, facts=changed) for one in done)
 
 
 def _back(into: Path, name: str, request: BackRequest, emit: Emit) -> Unpacked:

@@ -13,14 +13,17 @@ from typing import Any
 from bundler.bundle.reader import Bundle, open_bundle
 from bundler.clock import stopwatch
 from bundler.deploy.audit import AuditLog
+from bundler.deploy.facts import parse_fact
 from bundler.deploy.outcome import reason
 from bundler.deploy.places import Places
 from bundler.deploy.push import skip
 from bundler.deploy.site_file import read_site
 from bundler.deploy.venv_archive import SUFFIX
+from bundler.deploy.venv_forecast import differs, look
 from bundler.deploy.venv_hosts import HOME, Sent, ask, ensure, keep_alone, remove
 from bundler.deploy.venv_release import open_release, refused_archives, require_allowed
 from bundler.deploy.venv_session import ServiceSession
+from bundler.deploy.venv_switch import GoBack, where_back
 from bundler.errors import BundlerError, DeployError, Problem, UsageError
 from bundler.events import (
     Emit,
@@ -47,7 +50,7 @@ class VenvRequest:
 
     ``release``: an id, or a line of which the active release is meant; without it there is only one line. ``fetch``:
     the URL of a repo host's root, from which the hosts fetch; without it archives are sent. ``rollback``: to the venv
-    that was in use before, or ``to`` that one.
+    that was in use before, or ``to`` that one. ``dry_run``: hosts are only asked what they have.
     """
 
     places: Places
@@ -62,6 +65,7 @@ class VenvRequest:
     rollback: bool = False
     to: str = ""
     facts: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,7 @@ def install_venvs(request: VenvRequest, emit: Emit = ignore) -> Installed:
             require_allowed(request.places, kept)
         jobs = [(host, _venvs(kept, request, host)) for host in hosts]
         bundle = None
-        if not request.rollback and not request.fetch:
+        if not (request.rollback or request.fetch or request.dry_run):
             bundle = stack.enter_context(open_bundle(_staged(request.places, kept)))
         work = _Work(request, site, kept, bundle, emit)
         emit(StageStarted(stage=STAGE, total=len(hosts)))
@@ -198,7 +202,7 @@ class _Work:
         return result
 
     def _write_down(self, result: HostResult) -> None:
-        for one in result.venvs:
+        for one in () if self._request.dry_run else result.venvs:
             facts = {"host": result.host, "venv": one["venv"], "path": one["path"]}
             if self._request.rollback:
                 self._log.append("venv rolled back", facts)
@@ -206,6 +210,8 @@ class _Work:
                 self._log.append("venv installed", {**facts, "bundle": self._kept.contents.id})
 
     def _on(self, session: ServiceSession, venvs: Sequence[VenvEntry]) -> tuple[Any, ...]:
+        if self._request.dry_run:
+            return tuple(self._would(session, venv) for venv in venvs)
         program = Sent(
             path=HOME / self._digest / _INSTALLER,
             size=self._installer.stat().st_size,
@@ -217,13 +223,34 @@ class _Work:
         put = self._back if self._request.rollback else self._put
         return tuple(one for venv in venvs for one in put(session, [str(program.path), "unpack"], venv))
 
+    def _would(self, session: ServiceSession, venv: VenvEntry) -> dict[str, Any]:
+        """Return what ``_put`` or ``_back`` would; the host is only read."""
+        request, into = self._request, self._into(venv)
+        there = look(session.transport, into, venv.name)
+        if request.rollback:
+            name = where_back(there.active, there.venvs, GoBack(link=venv.name, to=request.to, refused=self._refused))
+            changed = name != there.active
+        else:
+            name = posixpath.basename(venv.archive).removesuffix(SUFFIX)
+            changed = not there.has(name, self._kept.file(venv.archive).sha256, copied=request.copy)
+        facts = [fact for fact in map(parse_fact, request.facts) if differs(session.transport, fact)]
+        return {
+            "venv": venv.name,
+            "path": posixpath.join(into, name),
+            "link": posixpath.join(into, venv.name),
+            "changed": changed,
+            "facts": list(dict.fromkeys(str(fact.file) for fact in facts)),
+        }
+
     def _installer_bytes(self) -> Iterator[bytes]:
         with self._installer.open("rb") as file:
             yield from chunks(file)
 
     def _options(self, venv: VenvEntry) -> list[str]:
-        into = self._request.into or posixpath.dirname(venv.install_path)
-        return ["--into", into, *(word for fact in self._request.facts for word in ("--fact", fact))]
+        return ["--into", self._into(venv), *(word for fact in self._request.facts for word in ("--fact", fact))]
+
+    def _into(self, venv: VenvEntry) -> str:
+        return self._request.into or posixpath.dirname(venv.install_path)
 
     def _back(self, session: ServiceSession, program: Sequence[str], venv: VenvEntry) -> list[Any]:
         to = ["--to", self._request.to] if self._request.to else []
