@@ -14,8 +14,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bundler.clock import stopwatch
 from bundler.errors import BundlerError, CommandFailed, EnvironmentProblem
@@ -31,6 +34,7 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 ARCHES = ("x86_64", "aarch64")
 #: The newest glibc whose wheels are accepted: that of the oldest distribution we install on (Debian 11).
 GLIBC = (2, 31)
+PROJECT = "offline-bundler"
 ENTRY_POINT = "bundler.cli.install"
 COMMANDS = "bundler.cli.site"
 REQUIREMENTS = Path(__file__).with_name("installer_requirements.txt")
@@ -39,7 +43,7 @@ LEFT_OUT = ("invoke", "markdown-it-py", "mdurl", "pygments")
 #: A fixed date, so that the same content gives the same file: zip's oldest.
 EPOCH = "315532800"
 #: Of the way the file is made; a change builds it anew.
-RECIPE = 3
+RECIPE = 4
 
 
 def own_modules(start: str, root: Path) -> tuple[Path, ...]:
@@ -114,7 +118,7 @@ def build_installer(store: Store, indexes: IndexConfig, emit: Emit) -> Blob:
         digests,
         sha256_of(REQUIREMENTS),
         version("pex"),
-        version("offline-bundler"),
+        version(PROJECT),
         PYTHONS,
         ARCHES,
         GLIBC,
@@ -141,7 +145,7 @@ def _build(files: Sequence[Path], root: Path, store: Store, indexes: IndexConfig
             copy = work / "sources" / path.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
-        (work / "sources" / "bundler" / "version.txt").write_text(version("offline-bundler") + "\n", "utf-8")
+        (work / "sources" / "bundler" / "version.txt").write_text(version(PROJECT) + "\n", "utf-8")
         try:
             place(fetch_wheels(pins, platforms(), indexes, store), store, work / "wheels")
         except BundlerError as error:
@@ -150,13 +154,21 @@ def _build(files: Sequence[Path], root: Path, store: Store, indexes: IndexConfig
                 hint=error.hint or "is the package index reachable, and does it have these versions?",
                 problems=error.problems,
             ) from error
-        return store.adopt(_pex([str(pin.requirement) for pin in pins], work, store))
+        direct = {canonicalize_name(Requirement(line).name) for line in requires(PROJECT) or () if _carried(line)}
+        return store.adopt(_pex([str(pin.requirement) for pin in pins if pin.name in direct], work, store))
+
+
+def _carried(line: str) -> bool:
+    """Return whether a requirement of ours is one of the air-gapped half: not of the extra that a build host adds."""
+    marker = Requirement(line).marker
+    return marker is None or "extra" not in str(marker)
 
 
 def _pex(requirements: Sequence[str], work: Path, store: Store) -> Path:
-    """Return the finished file in ``work``, made of ``wheels`` and ``sources`` there."""
+    """Return the finished file in ``work``, of ``wheels`` and ``sources`` there; ``requirements`` are our own."""
     chosen = []
-    for target in platforms():
+    # pex goes by the last platform when it asks whether a requirement counts: the oldest Python has them all.
+    for target in reversed(platforms()):
         path = work / f"{target.python.tag}-{target.arch}.json"
         path.write_text(complete_platform(target), "utf-8")
         chosen += ["--complete-platform", str(path)]

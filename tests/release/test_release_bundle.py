@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,17 @@ def test_our_verifier_accepts_it_to_the_last_blob(built: World) -> None:
     found = built.json("verify", built.bundle, "--allowed-signers", built.signers, "--deep")
 
     assert found["signers"] == ["development"]
+
+
+def test_the_carried_installer_asks_for_what_each_python_needs(built: World) -> None:
+    """What one Python needs and another has itself is asked for with its marker."""
+    with zipfile.ZipFile(built.bundle / "bundle-install") as archive:
+        asked = json.loads(archive.read("PEX-INFO"))["requirements"]
+
+    assert {one.partition("==")[0] for one in asked} == {
+        "backports-zstd", "click", "cryptography", "paramiko", "pyyaml", "rich"
+    }  # fmt: skip
+    assert any(one.endswith('; python_full_version < "3.14"') for one in asked)
 
 
 def test_the_carried_installer_verifies_the_bundle(built: World, tmp_path: Path) -> None:
