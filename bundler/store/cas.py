@@ -63,14 +63,15 @@ class Store:
     """The blobs and references below one directory."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.tmp = root / "tmp"
+        #: Absolute: what works in it runs elsewhere.
+        self.root = root.absolute()
+        self.tmp = self.root / "tmp"
         #: Blobs whose bytes this process has read or written whole; what it has marked as used.
         self._sound: set[str] = set()
         self._marked: set[Path] = set()
         try:
             make_directory(self.tmp)
-            self._lock = os.open(root / "in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._lock = os.open(self.root / "in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             weakref.finalize(self, os.close, self._lock)
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(self._lock, fcntl.LOCK_SH)

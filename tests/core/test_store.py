@@ -34,6 +34,15 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def test_a_relative_root_is_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that works in other directories finds the same store."""
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("store"))
+    monkeypatch.chdir("/")
+
+    assert store.path(store.put(b"content").digest).is_relative_to(tmp_path)
+
+
 def test_a_blob_is_named_by_its_digest_and_read_only(store: Store) -> None:
     """Bytes and streams give the same blob, which nobody can write to by mistake."""
     blob = store.put(b"content")
