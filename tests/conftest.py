@@ -1,7 +1,7 @@
 """What every test shares: groups that need something of the host are probed, and skipped with a reason.
 
-With BUNDLE_TEST_REQUIRE=network,isolation,native,sshd,rootfs,container a group that cannot run fails instead: CI sets
-it.
+With BUNDLE_TEST_REQUIRE=network,isolation,native,sshd,rootfs,container,browser a group that cannot run fails instead:
+CI sets it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,14 @@ def _no_container() -> str:
     return _no_rootfs()
 
 
+@functools.cache
+def _no_browser() -> str:
+    absent = [tool for tool in ("chromium", "chromedriver") if shutil.which(tool) is None]
+    return f"no {' and '.join(absent)}: apt-get install chromium chromium-driver" if absent else ""
+
+
 GROUPS: dict[str, Callable[[], str]] = {
+    "browser": _no_browser,
     "container": _no_container,
     "isolation": _no_isolation,
     "network": _no_network,

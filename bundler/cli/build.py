@@ -28,7 +28,7 @@ HEADINGS = {
     "Write a manifest": ("manifest", "adopt", "constraints"),
     "Make a bundle": ("lock", "build", "review", "sign"),
     "Say who may sign": ("trust",),
-    "Look at a bundle": ("verify", "inspect", "diff", "cat", "extract", "receipt"),
+    "Look at a bundle": ("verify", "inspect", "page", "diff", "cat", "extract", "receipt"),
     "This program": ("config", "store", "completion"),
 }
 

@@ -62,6 +62,10 @@ _EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "manifest sample": ("bundle-build manifest sample > release.yaml",),
     "manifest schema": ("bundle-build manifest schema > manifest.schema.json",),
+    "page": (
+        "bundle-build page dist/tools-1.1-1795123456 --previous dist/tools-1.0-1790000000",
+        "bundle-build page stick/tools.tar --allowed-signers allowed_signers --threshold 2 --out tools.html",
+    ),
     "review": ("bundle-build review dist/tools-1.1-1795123456 --against dist/tools-1.0-1790000000",),
     "sign": (
         "bundle-build sign dist/tools-1.0-1795123456 --key ~/.ssh/id_ed25519 --signer alice",

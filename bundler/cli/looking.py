@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bundler.model.text import printable
+
+__all__ = ["places", "printable", "short", "some"]
+
 #: More names than this in one cell help nobody.
 _NAMED = 3
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with everything that a terminal could act on (controls, bidirectional marks) escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def some(names: Sequence[str], what: str, most: int = _NAMED) -> str:

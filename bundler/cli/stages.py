@@ -7,6 +7,9 @@ import dataclasses
 from rich.table import Table
 
 from bundler.events import StageFinished
+from bundler.model.text import human_size
+
+__all__ = ["TITLES", "Summary", "human_size", "stage_line", "title"]
 
 #: What people read for a stage's name.
 TITLES = {
@@ -44,15 +47,6 @@ TITLES = {
 def title(stage: str) -> str:
     """Return what people read for ``stage``."""
     return TITLES.get(stage, stage)
-
-
-def human_size(size: float) -> str:
-    """Return ``size`` bytes as people read it: 12.3 MB (decimal units)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004  # decimal units
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} TB"
 
 
 def stage_line(event: StageFinished) -> str:

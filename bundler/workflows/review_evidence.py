@@ -43,7 +43,16 @@ def load_evidence(bundle: Bundle) -> Evidence:
         IntegrityError: It is not the one that SHA256SUMS lists.
         FormatError: A document in it does not parse, or has a name that no evidence has.
     """
-    files = {check_path(path): data for path, data in bundle.evidence().items()}
+    return understand(bundle.evidence())
+
+
+def understand(members: Mapping[str, bytes]) -> Evidence:
+    """Return the facts of the members of an evidence archive.
+
+    Raises:
+        FormatError: A document does not parse, or has a name that no evidence has.
+    """
+    files = {check_path(path): data for path, data in members.items()}
     descriptors = [one for data in files.values() if PREDICATE.encode() in data for one in _provenance(data)]
     reports = [
         ProofReport.from_json(data)

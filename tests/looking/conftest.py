@@ -27,6 +27,7 @@ from bundler.model.contents import FileEntry, LinkEntry, PackageEntry, ProofEntr
 from bundler.model.lock import Artifact, GitSource, Kind, LayerRecord, Lock, LockedPackage, VenvLock
 from bundler.model.lock_json import lock_files
 from bundler.model.target import known_target
+from bundler.model.wheel import Wheel
 from bundler.signing import sshkeygen
 from bundler.venvs.proof_report import Check, ProofReport
 
@@ -64,6 +65,22 @@ class MadeWheel:
         elif self.kind == "git":
             origin = GitSource(url=self.url, commit=hashlib.sha1(self.data, usedforsecurity=False).hexdigest())
         return LockedPackage(name=self.name, version=self.version, kind=self.kind, origin=origin, requested=True)
+
+    def built(self) -> Wheel:
+        return Wheel(
+            name=self.name,
+            version=self.version,
+            filename=self.filename,
+            digest=self.digest,
+            size=len(self.data),
+            kind=self.kind,
+            origin=self.locked().origin,
+        )
+
+    @property
+    def metadata(self) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
+            return archive.read(f"{self.name}-{self.version}.dist-info/METADATA")
 
 
 def make_wheel(name: str, version: str = "1.0", files: Mapping[str, bytes] | None = None, **more: Any) -> MadeWheel:
@@ -119,6 +136,8 @@ class Release:
     accepted: dict[str, str] = field(default_factory=dict)
     constraints: str = "a"
     provenance: bool = True
+    sboms: bool = False
+    effective: dict[str, str] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     files: dict[str, FileEntry] = field(default_factory=dict)
 
@@ -217,6 +236,7 @@ class Release:
                     sha256=hashlib.sha256(self.constraints.encode()).hexdigest(),
                 ),
             ),
+            effective=self.effective,
         )
         documents = lock_files(lock, {name: known_target(name) for name in TARGETS})
         found = [(f"locks/{path}", data) for path, data in documents.items()]
@@ -238,7 +258,25 @@ class Release:
         if self.provenance:
             request = ProvenanceRequest(subjects={}, lock=lock, manifest="1" * 64, tool=self.tool)
             found.append(("provenance.intoto.json", make_provenance(request)))
+        if self.sboms:
+            found += [self._sbom(*place, wheels) for place, wheels in self.venvs.items()]
         return found
+
+    def _sbom(self, venv: str, target: str, wheels: Sequence[MadeWheel]) -> tuple[str, bytes]:
+        from bundler.attest.sbom import SbomPackage, SbomRequest, make_sbom  # noqa: PLC0415  # slow, and for few
+
+        request = SbomRequest(
+            venv=venv,
+            target=target,
+            release="demo",
+            version=self.version,
+            python=self.python,
+            install_path=f"/openstack/venvs/{venv}-1",
+            created=self.sequence,
+            tool=self.tool,
+            packages=tuple(SbomPackage(wheel=wheel.built(), metadata=wheel.metadata) for wheel in wheels),
+        )
+        return f"sbom/{target}/{venv}.cdx.json", make_sbom(request)
 
 
 SHARED = make_wheel("shared", "1.0", {"shared/data.bin": hashlib.shake_256(b"shared").digest(40_000)})

@@ -12,7 +12,7 @@ from bundler.model.contents_json import parse_contents
 Run = Callable[..., Any]
 KEYS = {
     "id", "name", "version", "sequence", "floor", "created", "tool", "base", "sha256sums",
-    "targets", "venvs", "volumes", "sizes", "signatures",
+    "targets", "venvs", "volumes", "sizes", "signatures", "seeds",
 }  # fmt: skip
 
 
