@@ -128,7 +128,7 @@ def linter(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """Give the machine that all hosts are."""
-    with Sshd(tmp_path_factory.mktemp("sshd")) as server:
+    with Sshd(tmp_path_factory.mktemp("sshd"), options=["Subsystem sftp internal-sftp"]) as server:
         yield server
 
 
