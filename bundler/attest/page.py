@@ -21,6 +21,7 @@ from bundler.attest.page_html import (
     size,
     targets,
     text,
+    wide,
 )
 from bundler.attest.page_packages import Places, packages_section
 from bundler.clock import iso
@@ -178,7 +179,7 @@ def _venv(view: VenvView, places: Places, *, needs: bool) -> str:
         targets([venv.target]),
         cell(text(venv.python)),
         cell(code(venv.install_path)),
-        f'<td class="w">{_proof(venv.proof)}</td>',
+        wide(_proof(venv.proof)),
         f'<td class="n" data-v="{number}">{link}</td>',
         size(view.size),
         size(view.own_size),
@@ -207,8 +208,8 @@ def _accepted(found: PageFacts) -> str:
             text(one.venv),
             cell(text(one.target)),
             cell(text(one.check)),
-            cell(text(one.error)),
-            cell(text(one.reason)),
+            wide(text(one.error)),
+            wide(text(one.reason)),
         )
         for one in found.accepted
     )

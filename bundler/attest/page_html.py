@@ -88,6 +88,16 @@ def names(values: Sequence[str], what: str) -> str:
     return listed if len(values) <= _NAMED else f"<details><summary>{len(values)} {what}</summary>{listed}</details>"
 
 
+def wide(html: str) -> str:
+    """Return a cell with a sentence."""
+    return f'<td class="w">{html}</td>'
+
+
+def whole(value: str) -> str:
+    """Return a cell that is never broken into lines."""
+    return f'<td class="t">{text(value)}</td>'
+
+
 def targets(values: Iterable[str]) -> str:
     """Return a cell with names of targets, each on a line."""
     return f'<td class="t">{"<br>".join(map(text, values))}</td>'

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bundler.attest.page_html import Column, Table, cell, code, listed, names, row, size, targets, text
+from bundler.attest.page_html import Column, Table, cell, code, listed, names, row, size, targets, text, whole, wide
 from bundler.model.bundle_diff import Place
 from bundler.model.contents import SEEDS
 from bundler.model.page_facts import PageFacts, PagePackage, PageWheel, Pin
@@ -102,10 +102,10 @@ def _row(package: PagePackage, places: Places, *, compared: bool) -> str:
     changed = " data-c" if package.change else ""
     return row(
         text(package.name) + asked,
-        cell(text(package.version)),
+        whole(package.version),
         *([cell(text(package.change))] if compared else []),
-        cell(text(package.licence) if package.licence else "not stated"),
-        cell(text(_origin(package))),
+        wide(text(package.licence) if package.licence else "not stated"),
+        wide(text(_origin(package))),
         cell(text(", ".join(dict.fromkeys(pin.layer for pin in package.pins)))),
         size(package.size),
         cell(names(list(dict.fromkeys(_venv(venv) for venv, _ in package.places)), "venvs")),

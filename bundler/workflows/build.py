@@ -39,6 +39,7 @@ from bundler.workflows.evidence import EvidenceRequest, make_evidence
 from bundler.workflows.installer import build_installer
 from bundler.workflows.lock import LockRequest, LockResult, lock
 from bundler.workflows.lock_services import LockServices, lock_services
+from bundler.workflows.page_file import with_page
 from bundler.workflows.preflight import check_host, warn_of_host
 from bundler.workflows.release_files import (
     FinishedVenv,
@@ -175,6 +176,7 @@ def _make(request: BuildRequest, locked: LockResult, bundle: Path, signers: tupl
     plan = _plan(locked, files, venvs, request)
     plan = replace(plan, links=links, seeds=seed_entries(seeds), openstack_ansible=(role.entry,))
     plan = replace(plan, installer=request.store.checked(installer.digest), evidence=evidence)
+    plan = with_page(plan, release_root(locked.loaded.manifest, locked.lock), request.store)
 
     def finish(directory: Path) -> None:
         _sign_missing(directory, signers, emit)

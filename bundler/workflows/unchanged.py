@@ -25,7 +25,7 @@ def tree_digest(directory: Path, patterns: Sequence[str] = ("*",)) -> str:
 
 def build_key(lock_dir: Path, manifest: str, *more: object) -> str:
     """Return the key of a whole build: the lock, the manifest, our own code, and the options that shape bytes."""
-    own = tree_digest(_PACKAGE, ("*.py", "*.sh", "*.tmpl", "*.txt"))
+    own = tree_digest(_PACKAGE, ("*.py", "*.sh", "*.tmpl", "*.txt", "*.css", "*.js"))
     return key_of(_KIND, tree_digest(lock_dir), manifest, own, *more)
 
 

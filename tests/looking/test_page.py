@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import tarfile
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -14,10 +13,12 @@ from typing import Any
 import pytest
 
 from bundler.bundle.reader import open_bundle
+from bundler.bundle.writer import BundlePlan
+from bundler.model.inspection import blob_sizes
 from bundler.signing import sshkeygen
 from bundler.signing.allowed_signers import AllowedSigner, format_allowed_signers
-from bundler.workflows.page import release_page
-from bundler.workflows.page_sources import sources_of
+from bundler.store.cas import Store
+from bundler.workflows.page_file import with_page
 
 Run = Callable[..., Any]
 Wheels = Callable[..., Any]
@@ -317,20 +318,30 @@ def test_damaged_evidence_is_refused(release: Callable[..., Any], bundle_build: 
     assert ran.error["message"]
 
 
-def test_a_page_inside_the_bundle_names_no_signature_and_no_digest(
+def test_the_page_in_the_bundle_is_a_file_of_the_release(
     release: Callable[..., Any], wheel: Wheels, tmp_path: Path
 ) -> None:
-    """The page that a build puts on the repo host has the same packages, and says how it is vouched for."""
+    """What a build puts on repo hosts lists the same packages and sizes; it names no signature and no digest."""
     written = release(wheel("extra", "2.0"), sboms=True).write(tmp_path / "bundle")
     with open_bundle(written) as bundle:
-        sources = sources_of(bundle.evidence())
-        contents = bundle.contents
+        contents, evidence = bundle.contents, list(bundle.evidence().items())
+    plan = BundlePlan(
+        name=contents.name, version=contents.version, sequence=contents.sequence, floor=0, created=1, tool="tool 1",
+        targets=contents.targets, files=contents.files, links=contents.links, venvs=contents.venvs,
+        blob_sizes=blob_sizes(contents), installer=Path(), evidence=evidence,
+    )  # fmt: skip
+    store = Store(tmp_path / "store")
 
-    data = release_page(contents, sources)
+    done, again = (with_page(plan, "os-releases/2026.1", store) for _ in range(2))
 
-    found = Document(data.decode())
+    (file,) = set(done.files) - set(plan.files)
+    assert done == again
+    assert (file.path, file.targets) == ("os-releases/2026.1/index.html", ("debian-12-x86_64", "ubuntu-24.04-x86_64"))
+    assert done.blob_sizes[file.sha256] == file.size
+    with store.open(file.sha256) as opened:
+        found = Document(opened.read().decode())
     assert found.column("package-table", "Package") == ["extra *", "keystone *", "nova", "shared"]
-    assert "signatures" not in found.tables
-    assert "volumes" not in found.tables
+    assert found.column("venv-table", "Archive") != ["0 B"] * 4
+    assert not {"signatures", "volumes"} & {*found.tables}
+    assert "SHA-256 of SHA256SUMS" not in found.texts["dt"]
     assert any("is a file of the bundle" in said for said in found.texts["p"])
-    assert not re.search(r"SHA-256 of SHA256SUMS", data.decode())

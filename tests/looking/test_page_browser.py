@@ -193,16 +193,21 @@ def test_a_narrow_window_scrolls_tables_only(page: Browser) -> None:
 
 
 def test_paper_shows_what_is_folded_and_no_form(page: Browser) -> None:
-    """In print the details of wheels are open and the form is gone."""
+    """In print what is folded in cells is open; the form, and the column of digests, are gone."""
+    page.run(
+        "document.querySelector('#venv-table td').innerHTML ="
+        " '<details><summary>names</summary><span id=folded>folded</span></details>'"
+    )
     page.chrome("Emulation.setEmulatedMedia", media="print")
 
     shown = page.run(
         "return [document.getElementById('find').checkVisibility(),"
-        " document.querySelector('#package-table details ul').checkVisibility({contentVisibilityAuto: true})]"
+        " document.querySelector('#package-table td:last-child').checkVisibility(),"
+        " document.getElementById('folded').checkVisibility()]"
     )
     page.chrome("Emulation.setEmulatedMedia", media="")
 
-    assert shown == [False, True]
+    assert shown == [False, False, True]
 
 
 def test_without_its_script_the_page_is_whole(page: Browser) -> None:
