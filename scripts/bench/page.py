@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from tests.browser import Browser, browser
 
 TURNS = 5
-OPEN, REACT = 1.0, 0.1
+OPEN, REACT = 1.0, 0.5
 _LOADED = """
 const [timing] = performance.getEntriesByType("navigation");
 document.body.getBoundingClientRect();
