@@ -24,13 +24,13 @@ from bundler.transport.port import Channel, Ended
 #: ``kill``: SIGKILL before the command; ``amid``: while it runs; ``term``: SIGTERM before it; ``fail``: the command
 #: does nothing and ends as on a full disk; ``error``: the same, as on a broken one.
 Fault: TypeAlias = Literal["kill", "amid", "term", "fail", "error"]
-#: POSIX sh, OpenSSH and GNU coreutils.
+#: POSIX sh, OpenSSH and GNU coreutils; and tar, which a far end uses where it is.
 _NAMES = """
 b2sum base32 base64 basename cat chgrp chmod chown cksum comm cp csplit cut date dd df dir dirname du env
 expand expr factor fmt fold groups head hostid id install join link ln logname ls md5sum mkdir mkfifo mknod
 mktemp mv nice nl nohup nproc numfmt od paste pathchk pinky pr printenv ptx readlink realpath rm rmdir seq
 sha1sum sha256sum sha512sum shred shuf sleep sort split stat stdbuf stty sum sync tac tail tee timeout touch
-tr truncate tsort tty uname unexpand uniq unlink uptime users vdir wc who whoami sh ssh-keygen
+tar tr truncate tsort tty uname unexpand uniq unlink uptime users vdir wc who whoami sh ssh-keygen
 """
 _WRAPPER = """\
 #!/bin/sh

@@ -90,7 +90,8 @@ def bare(directory: Path, shell: str = "sh") -> dict[str, str]:
     """Return an environment with coreutils, ssh-keygen and one shell, and nothing else."""
     Killer(directory)
     tools = directory / "tools"
-    (tools / "sh").unlink()
+    for name in ("sh", "tar"):
+        (tools / name).unlink()
     (tools / "sh").symlink_to(shutil.which(shell) or shell)
     return {"PATH": str(tools)}
 
