@@ -136,6 +136,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 def short() -> Iterator[Path]:
     """Give a directory with a short path: names of sockets have a limit."""
     with tempfile.TemporaryDirectory(prefix="ans") as path:
+        (Path(path) / "remote").mkdir(mode=0o700)
         yield Path(path)
 
 
