@@ -116,9 +116,10 @@ def test_facts_are_written_if_they_differ(services: Services) -> None:
 
 def test_hosts_stand_alone(services: Services) -> None:
     """Each host has its own venvs; one that is away fails with its reason, the others are done."""
-    played = services.play(hosts="one:two:away", fails=True)
+    # One after the other: here they are one machine, and what is under way lies in one place there.
+    played = services.play("--forks=1", hosts="one:two:away", fails=True)
 
-    assert played.failed == ["away"]
+    assert played.failed == ["away"], played.text
     assert "Connection refused" in played.text
     assert (services.active("one"), services.active("two")) == ("nova-2", "nova-2")
     assert services.scene.places.log.read_text().count("venv installed") == 2
