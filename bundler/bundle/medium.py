@@ -96,12 +96,21 @@ class DirectoryMedium:
     def names(self) -> tuple[str, ...]:
         """Return all names, sorted, regular or not."""
         found: list[str] = []
-        with reading(self.label), os.scandir(self._handle) as entries:
+        with reading(self.label), self._own_handle() as handle, os.scandir(handle) as entries:
             for entry in entries:
                 found.append(entry.name)
                 if len(found) > MAX_FILES:
                     raise FormatError(f"{self.label} holds more than {MAX_FILES} files: it is no bundle")
         return tuple(sorted(found))
+
+    @contextlib.contextmanager
+    def _own_handle(self) -> Iterator[int]:
+        """Open the directory once more: threads that list by one handle share its place, and miss what lies there."""
+        handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._handle)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
 
     def size(self, name: str) -> int:
         """Return a regular file's size in bytes."""
