@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,6 +101,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"the group {group} must run: {reason}")
         if reason:
             pytest.skip(f"{group}: {reason}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_arrive() -> None:
+    """Whoever runs the tests may ignore signals (nohup, a background shell), and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -24,16 +24,6 @@ BIN = Path(sys.executable).parent
 _PATIENCE = 30
 
 
-@pytest.fixture(autouse=True)
-def _signals_arrive() -> Iterator[None]:
-    """Whoever runs the tests may ignore signals (nohup, a background shell), and children inherit that."""
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGHUP, hangup)
-
-
 class SilentIndex:
     """An index that takes connections and never answers: whoever asks it is in the middle of something."""
 
