@@ -99,8 +99,8 @@ def _attributes(place: Place) -> str:
     found = {"href": f"{place.url}#sha256={wheel.sha256}"}
     if wheel.requires_python:
         found["data-requires-python"] = wheel.requires_python
-    # Not under the name of PEP 658: clients that know no other, pip 23.0 of Debian 12 for one, then want the project's
-    # name in METADATA to be normalised, and refuse Jinja2 (PEP 714).
+    # Not under the name of PEP 658: clients that know no other, as pip 23.0 of Debian 12, then want the name in
+    # METADATA to be normalised, and refuse Jinja2 (PEP 714).
     found["data-core-metadata"] = f"sha256={wheel.metadata}"
     if wheel.yanked:
         found["data-yanked"] = wheel.yanked
