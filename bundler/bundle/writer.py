@@ -130,7 +130,9 @@ def _write(plan: BundlePlan, open_blob: Callable[[str], IO[bytes]], directory: P
     groups = plan_groups(plan.files, plan.links)
     volumes = write_volumes(groups, source, directory, plan.volume_size, progress)
     sums = {volume.entry.name: volume.sha256 for volume in volumes}
-    contents = _contents(plan, tuple(volume.entry for volume in volumes))
+    contents = contents_of(plan, tuple(volume.entry for volume in volumes))
+    # What will be written is read back first.
+    check_contents(parse_contents(format_contents(contents)))
     with replacing(directory / INSTALLER, mode=0o755) as target, plan.installer.open("rb") as installer:
         for piece in chunks(installer):
             target.write(piece)
@@ -155,9 +157,9 @@ def _documents(plan: BundlePlan, contents: Contents) -> dict[str, bytes]:
     return found
 
 
-def _contents(plan: BundlePlan, volumes: tuple[VolumeEntry, ...]) -> Contents:
-    """Return the contents in their one order, after reading back what will be written."""
-    contents = Contents(
+def contents_of(plan: BundlePlan, volumes: tuple[VolumeEntry, ...]) -> Contents:
+    """Return the contents in their one order."""
+    return Contents(
         name=plan.name,
         version=plan.version,
         sequence=plan.sequence,
@@ -179,8 +181,6 @@ def _contents(plan: BundlePlan, volumes: tuple[VolumeEntry, ...]) -> Contents:
         openstack_ansible=plan.openstack_ansible,
         base=plan.base,
     )
-    check_contents(parse_contents(format_contents(contents)))
-    return contents
 
 
 def _keep_signatures(old: Path, new: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bundler.bundle.writer import BundlePlan
+from bundler.bundle.writer import BundlePlan, contents_of
 from bundler.model.contents import BlobEntry, Contents, VolumeEntry
 from bundler.store.cas import Store
 from bundler.workflows.page import release_page
@@ -28,18 +28,4 @@ def _contents(plan: BundlePlan) -> Contents:
     blobs = tuple(
         BlobEntry(sha256=digest, size=size, offset=0, length=size) for digest, size in sorted(plan.blob_sizes.items())
     )
-    return Contents(
-        name=plan.name,
-        version=plan.version,
-        sequence=plan.sequence,
-        floor=plan.floor,
-        created=plan.created,
-        tool=plan.tool,
-        targets=tuple(sorted(plan.targets, key=lambda target: target.name)),
-        files=plan.files,
-        links=plan.links,
-        volumes=(VolumeEntry(name="", target="", size=0, blobs=blobs),),
-        venvs=tuple(sorted(plan.venvs, key=lambda venv: (venv.name, venv.target))),
-        seeds=tuple(sorted(plan.seeds, key=lambda seed: seed.target)),
-        base=plan.base,
-    )
+    return contents_of(plan, (VolumeEntry(name="", target="", size=0, blobs=blobs),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundler.model.contents import FileEntry, PackageEntry, SeedEntry, TargetEntry, VenvEntry
@@ -40,22 +40,29 @@ class FinishedVenv:
             python=plan.target.python.full_version,
             install_path=plan.path,
             archive=f"{root}/{self.folder}/venvs/{plan.basename}.tar.zst",
-            packages=tuple(
-                PackageEntry(
-                    name=wheel.name,
-                    version=wheel.version,
-                    wheel=wheel.filename,
-                    wheel_sha256=wheel.digest,
-                    layers=self.layers[wheel.name],
-                    kind=package.kind,
-                    requested=package.requested,
-                )
-                for wheel, package in zip(self.wheels.wheels, self.wheels.packages, strict=True)
-            ),
+            packages=_package_entries(self.wheels, self.layers),
             console_scripts=self.console_scripts,
             runtime_packages=plan.host_packages,
             proof=replace(proof, unproved_allowed=unproved_allowed and proof.level == "none"),
         )
+
+
+def _package_entries(
+    wheels: WheelSet, layers: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[PackageEntry, ...]:
+    """Return what ``bundle.json`` says of packages; ``layers`` are blob digests of each, where they were made."""
+    return tuple(
+        PackageEntry(
+            name=wheel.name,
+            version=wheel.version,
+            wheel=wheel.filename,
+            wheel_sha256=wheel.digest,
+            layers=() if layers is None else layers[wheel.name],
+            kind=package.kind,
+            requested=package.requested,
+        )
+        for wheel, package in zip(wheels.wheels, wheels.packages, strict=True)
+    )
 
 
 def constraints_text(wheels: WheelSet) -> bytes:
@@ -95,24 +102,7 @@ def wheel_entries(sets: Iterable[WheelSet], root: str) -> Iterable[FileEntry]:
 
 def seed_entries(sets: Iterable[WheelSet]) -> tuple[SeedEntry, ...]:
     """Return what ``bundle.json`` says of packages that are carried beside the venvs."""
-    return tuple(
-        SeedEntry(
-            target=one.target,
-            packages=tuple(
-                PackageEntry(
-                    name=wheel.name,
-                    version=wheel.version,
-                    wheel=wheel.filename,
-                    wheel_sha256=wheel.digest,
-                    layers=(),
-                    kind=package.kind,
-                    requested=package.requested,
-                )
-                for wheel, package in zip(one.wheels, one.packages, strict=True)
-            ),
-        )
-        for one in sets
-    )
+    return tuple(SeedEntry(target=one.target, packages=_package_entries(one)) for one in sets)
 
 
 def single(path: str, blob: Blob, targets: tuple[str, ...]) -> FileEntry:
