@@ -34,6 +34,22 @@ _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 _NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM})
 
 
+def read_limited(path: Path, limit: int) -> bytes:
+    """Return the bytes of a regular file, which may be ``limit`` at most.
+
+    Raises:
+        ValueError: It is something else, or larger.
+        OSError: It cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it is larger than {limit >> 20} MiB")
+    return data
+
+
 def chunks(source: IO[bytes], size: int = CHUNK) -> Iterator[bytes]:
     """Yield the rest of ``source`` in pieces of at most ``size`` bytes."""
     while piece := source.read(size):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os.path
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bundler.errors import Problem, RequirementError, UsageError
 from bundler.events import Emit, Noted, Warned
-from bundler.files import write
+from bundler.files import read_limited, write
 from bundler.model.adopt import Adopted, manifest_text, release_name
 from bundler.model.adopt_requirements import RequirementsReader
 from bundler.model.adopt_wheelhouse import adopt_wheelhouse
-from bundler.model.manifest_load import load_manifest
-from bundler.workflows.manifest import read_document
+from bundler.workflows.manifest import check_text
 
 _MOST_BYTES = 4 << 20
 
@@ -64,7 +64,7 @@ def adopt(request: AdoptRequest, emit: Emit) -> AdoptReport:
         raise UsageError(f"{request.source} names no package", hint="give requirements, a freeze, or a wheelhouse")
     name = request.name or release_name(request.source.absolute().stem)
     text = manifest_text(adopted, name=name, version=request.version, origin=request.source.name)
-    _check(text, (request.output or base / "manifest.yaml").absolute())
+    check_text(text, (request.output or base / "manifest.yaml").absolute())
     _tell(adopted, emit)
     if request.output is not None:
         write(request.output, text.encode())
@@ -77,26 +77,11 @@ def _things(count: int) -> str:
 
 def _read(source: Path, base: Path) -> Adopted:
     if not source.is_dir():
-        reader = RequirementsReader(read=_bytes, base=base)
+        reader = RequirementsReader(read=partial(read_limited, limit=_MOST_BYTES), base=base)
         reader.file(source)
         return reader.finish()
     names = (entry.name for entry in source.iterdir() if entry.is_file())
     return adopt_wheelhouse(names, os.path.relpath(source, base))
-
-
-def _bytes(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise ValueError("it is no regular file")
-    with path.open("rb") as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
-    return data
-
-
-def _check(text: str, place: Path) -> None:
-    """Load the manifest as `manifest check` would, before anything is written."""
-    load_manifest(place, lambda path: text.encode() if path == place else read_document(path))
 
 
 def _tell(adopted: Adopted, emit: Emit) -> None:

@@ -26,6 +26,15 @@ def read_document(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
+def check_text(text: str, place: Path) -> None:
+    """Load what is about to be written at ``place`` as `manifest check` would.
+
+    Raises:
+        ManifestError: Something is wrong in it.
+    """
+    load_manifest(place, lambda path: text.encode() if path == place else read_document(path))
+
+
 def open_manifest(path: Path, emit: Emit) -> LoadedManifest:
     """Return the manifest at ``path``; deprecated names in it become warnings.
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 from bundler.errors import ManifestError, Problem, UsageError
 from bundler.events import Emit, Noted, Warned, ignore
-from bundler.files import write
+from bundler.files import read_limited, write
 from bundler.model.constraints import Layer, merge, scan_layer
 from bundler.model.lock import Shadowed
-from bundler.model.manifest_load import load_manifest
 from bundler.model.manifest_roles import OpenStackAnsible
 from bundler.model.openstack_deliverables import read_deliverable
 from bundler.model.openstack_manifest import (
@@ -29,7 +29,7 @@ from bundler.model.openstack_release import Release
 from bundler.model.openstack_roles import known_roles
 from bundler.model.openstack_source_git import REQUIREMENTS, GitPin, SourceGit
 from bundler.sources.constraint_files import MOST_BYTES
-from bundler.workflows.manifest import read_document
+from bundler.workflows.manifest import check_text, read_document
 
 _UPPER_FILE = "upper-constraints.txt"
 _BRANCHES = get_args(OpenStackAnsible.model_fields["branch"].annotation)
@@ -110,8 +110,9 @@ def from_openstack(request: OpenStackRequest, emit: Emit = ignore) -> OpenStackR
     _read_deliverables(request, reading)
     _read_pins(request, reading)
     reading.release.keep(request.services)
-    upper, upper_text = reading.layer("upper", request.upper, _constraints)
-    pins, _ = reading.layer("pins", request.pins, _constraints)
+    read = partial(read_limited, limit=MOST_BYTES)
+    upper, upper_text = reading.layer("upper", request.upper, read)
+    pins, _ = reading.layer("pins", request.pins, read)
     version = _version(request, reading)
     problems = [*reading.problems, *reading.release.problems]
     if problems:
@@ -137,7 +138,7 @@ def from_openstack(request: OpenStackRequest, emit: Emit = ignore) -> OpenStackR
     text = manifest_text(wanted)
     # 3. What is written passes the check of manifests.
     place = base / (request.output.name if request.output is not None else "manifest.yaml")
-    load_manifest(place, lambda path: text.encode() if path == place else read_document(path))
+    check_text(text, place)
     report = OpenStackReport(
         text=text,
         version=version,
@@ -161,16 +162,6 @@ def _check(request: OpenStackRequest) -> None:
         raise UsageError("give --upper-constraints too", hint="upper-constraints.txt of the same series")
     if request.output is not None and request.output.exists() and not request.force:
         raise UsageError(f"{request.output} is there already", hint="--force replaces it")
-
-
-def _constraints(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise ValueError("it is no regular file")
-    with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
-    return data
 
 
 def _files(places: Iterable[Path], pattern: str) -> list[Path]:
