@@ -155,7 +155,7 @@ def _build(files: Sequence[Path], root: Path, store: Store, indexes: IndexConfig
                 problems=error.problems,
             ) from error
         direct = {canonicalize_name(Requirement(line).name) for line in requires(PROJECT) or () if _carried(line)}
-        return store.adopt(_pex([str(pin.requirement) for pin in pins if pin.name in direct], work, store))
+        return store.adopt(_pex([pin.requirement.to_pep508() for pin in pins if pin.name in direct], work, store))
 
 
 def _carried(line: str) -> bool:

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from packaging.tags import Tag
-from packaging.utils import canonicalize_name
 
 from bundler.errors import EnvironmentProblem
+from bundler.model.constraint_lines import logical_lines
 from bundler.model.index import IndexConfig
 from bundler.model.lock import Artifact
+from bundler.model.requirement import Requested, parse_requirement
 from bundler.model.target import Target
 from bundler.resolve.choose import best_wheel
 from bundler.resolve.port import ResolveRequest
@@ -29,17 +29,17 @@ _STABLE_ABIS = frozenset(f"cp3{minor}" for minor in range(2, 11))
 class Pinned:
     """A line of a requirements file with hashes: what it asks for, and which files count for it."""
 
-    requirement: Requirement
+    requirement: Requested
     digests: frozenset[str]
 
     @property
     def name(self) -> str:
         """Return the normalised name."""
-        return canonicalize_name(self.requirement.name)
+        return self.requirement.name
 
     def applies_to(self, target: Target) -> bool:
         """Return whether the line's marker holds for ``target``."""
-        return self.requirement.marker is None or self.requirement.marker.evaluate(dict(target.markers))
+        return self.requirement.applies(target.markers)
 
 
 def carried_tags(target: Target) -> tuple[Tag, ...]:
@@ -49,12 +49,11 @@ def carried_tags(target: Target) -> tuple[Tag, ...]:
 
 def read_pins(text: str) -> Iterator[Pinned]:
     """Yield the lines of a requirements file as `pip hash` and `uv pip compile --generate-hashes` write it."""
-    for line in text.replace("\\\n", " ").splitlines():
-        words = line.partition(" #")[0].split()
+    for _, line in logical_lines(text):
+        words = line.split()
         asked = " ".join(word for word in words if not word.startswith(_HASH))
-        if asked and not asked.startswith("#"):
-            digests = frozenset(word.removeprefix(_HASH) for word in words if word.startswith(_HASH))
-            yield Pinned(requirement=Requirement(asked), digests=digests)
+        digests = frozenset(word.removeprefix(_HASH) for word in words if word.startswith(_HASH))
+        yield Pinned(requirement=parse_requirement(asked), digests=digests)
 
 
 def fetch_wheels(
@@ -76,7 +75,7 @@ def fetch_wheels(
 def _offered(pins: Sequence[Pinned], targets: Sequence[Target], indexes: IndexConfig) -> dict[str, Artifact]:
     """Return the wheels of all pinned versions by their digests."""
     request = ResolveRequest(
-        requirements=tuple(str(pin.requirement) for pin in pins), targets=tuple(targets), indexes=indexes
+        requirements=tuple(pin.requirement.to_pep508() for pin in pins), targets=tuple(targets), indexes=indexes
     )
     return {wheel.sha256: wheel for one in UvResolver().resolve(request).packages for wheel in one.wheels}
 
@@ -90,7 +89,7 @@ def _chosen(pins: Sequence[Pinned], targets: Sequence[Target], offered: dict[str
                 continue
             wheel = best_wheel(wheels, carried_tags(target))
             if wheel is None:
-                lacking.append(f"{pin.requirement} for Python {target.python.version} on {target.arch}")
+                lacking.append(f"{pin.requirement.to_pep508()} for Python {target.python.version} on {target.arch}")
             else:
                 chosen.add(wheel)
     if lacking:
